@@ -1,0 +1,325 @@
+"""Equations (1)–(6) of the paper, in its order and under its numbers.
+
+Every function takes embeddings of shape (B, D), one row a sample, and returns a
+scalar in float32 (float64 for float64 input). Distances are l2 norms,
+D_ij = ‖f(x_i) - f(x_j)‖₂ (footnote 4), and all gradients are finite at D = 0.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# The paper's values (§4).
+MARGIN1, MARGIN2 = 0.7, 0.3  # m₁ = t₁, m₂ = t₂
+COARSE_WEIGHT, FINE_WEIGHT = 0.08, 0.25  # λ_c1, λ_c2
+GLOBAL_WEIGHT = 1.0  # η; λ_g1 and λ_g2 are 1 as well
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Row-wise l2 distance, D = ‖a - b‖₂ (footnote 4 of the paper).
+
+    Half-precision input is widened to float32 first. The gradient at D = 0 is 0,
+    where the square root of a sum of squares would give NaN.
+
+    Args:
+        a: (B, D) embeddings.
+        b: (B, D) embeddings.
+
+    Returns:
+        (B,) distances, in the units of the embeddings.
+
+    Raises:
+        ValueError: the two are not floating-point (B, D) tensors of one shape.
+
+    Example:
+        >>> distance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+        tensor([5.])
+    """
+    for name, x in (("first", a), ("second", b)):
+        if x.ndim != 2 or not x.is_floating_point() or len(x) == 0:
+            raise ValueError(
+                f"the {name} embeddings are {x.dtype} of shape {tuple(x.shape)}; "
+                "expected floating point of shape (B, D) with B of at least 1"
+            )
+    if a.shape != b.shape:
+        raise ValueError(
+            f"embeddings of shapes {tuple(a.shape)} and {tuple(b.shape)}; "
+            "expected the same number of rows and columns"
+        )
+    return torch.linalg.vector_norm(_widen(a) - _widen(b), dim=1)  # (B,)
+
+
+def contrastive_loss(
+    a: Tensor,
+    b: Tensor,
+    same: Tensor,
+    margin: float = 1.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Contrastive loss of pairs, equation (1), after Hadsell et al. 2006.
+
+    L = y D² + (1 - y) [α - D]₊²
+
+    Args:
+        a: (B, D) embeddings.
+        b: (B, D) embeddings.
+        same: (B,) the label y: 1 or True where the pair shares its class.
+        margin: α, in units of distance.
+        reduction: "mean", "sum" or "none" over the pairs.
+
+    Example:
+        >>> a, b = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.0]])
+        >>> contrastive_loss(a, b, torch.tensor([1, 0]), reduction="none")
+        tensor([0.2500, 0.2500])
+    """
+    d = distance(a, b)
+    if same.shape != d.shape:
+        raise ValueError(
+            f"`same` has shape {tuple(same.shape)}; expected {tuple(d.shape)}, one "
+            "label a pair"
+        )
+    y = same.to(d.dtype)
+    return _reduce(y * d**2 + (1 - y) * F.relu(margin - d) ** 2, reduction)
+
+
+def triplet_loss(
+    reference: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Triplet loss on squared distances, equation (2).
+
+    L = [D²(R,P) - D²(R,N) + m]₊
+
+    Args:
+        reference: (B, D) embeddings of R.
+        positive: (B, D) embeddings of P, of R's class.
+        negative: (B, D) embeddings of N, of another class.
+        margin: m, in units of squared distance.
+        reduction: "mean", "sum" or "none" over the triplets.
+
+    Example:
+        >>> r, p, n = torch.tensor([[[0.0]], [[1.0]], [[2.0]]])
+        >>> triplet_loss(r, p, n, margin=4.0)
+        tensor(1.)
+    """
+    d_p, d_n = distance(reference, positive), distance(reference, negative)
+    return _reduce(F.relu(d_p**2 - d_n**2 + margin), reduction)
+
+
+def global_loss(
+    reference: Tensor,
+    positive_positive: Tensor,
+    positive_negative: Tensor,
+    negative: Tensor,
+    margin1: float = MARGIN1,
+    margin2: float = MARGIN2,
+    weight1: float = 1.0,
+    weight2: float = 1.0,
+) -> Tensor:
+    """Global loss over the batch's distances, equation (3).
+
+    L = σ²(P⁺) + σ²(P⁻) + σ²(N) + λ_g1 [μ(P⁺) - μ(P⁻) + t₁ - t₂]₊
+        + λ_g2 [μ(P⁻) - μ(N) + t₂]₊
+
+    μ and σ² are the mean and the variance, over the batch, of the distances from R.
+    The paper does not say which variance; this is the biased one (divided by B), so
+    that a batch of one has variance 0.
+
+    Args:
+        reference: (B, D) embeddings of R.
+        positive_positive: (B, D) embeddings of P⁺.
+        positive_negative: (B, D) embeddings of P⁻.
+        negative: (B, D) embeddings of N.
+        margin1: t₁, in units of distance.
+        margin2: t₂, in units of distance.
+        weight1: λ_g1.
+        weight2: λ_g2.
+
+    Example:
+        >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
+        >>> global_loss(r, near, near, far)  # [1 - 1 + 0.4] + [1 - 3 + 0.3]
+        tensor(0.4000)
+    """
+    d_pp = distance(reference, positive_positive)
+    d_pn = distance(reference, positive_negative)
+    d_n = distance(reference, negative)
+    variances = sum(d.var(correction=0) for d in (d_pp, d_pn, d_n))
+    fine_gap = F.relu(d_pp.mean() - d_pn.mean() + margin1 - margin2)
+    coarse_gap = F.relu(d_pn.mean() - d_n.mean() + margin2)
+    return variances + weight1 * fine_gap + weight2 * coarse_gap
+
+
+def classification_loss(
+    coarse_scores: Tensor,
+    fine_scores: Tensor,
+    coarse: Tensor,
+    fine: Tensor,
+    coarse_weight: float = COARSE_WEIGHT,
+    fine_weight: float = FINE_WEIGHT,
+    reduction: str = "mean",
+) -> Tensor:
+    """Softmax loss of both label levels, equation (4).
+
+    L = -λ_c1 log softmax(coarse scores)[c₁] - λ_c2 log softmax(fine scores)[c₂]
+
+    The paper's text and formula give the two heads each other's letters; here the
+    coarse head scores the coarse classes. By the formula, λ_c1 weighs the coarse sum.
+
+    Args:
+        coarse_scores: (B, C) scores of the coarse classes.
+        fine_scores: (B, F) scores of the fine classes.
+        coarse: (B,) int64 coarse labels.
+        fine: (B,) int64 fine labels.
+        coarse_weight: λ_c1.
+        fine_weight: λ_c2.
+        reduction: "mean", "sum" or "none" over the samples.
+
+    Raises:
+        ValueError: a label outside its scores.
+
+    Example:
+        >>> label = torch.tensor([0])
+        >>> classification_loss(torch.zeros(1, 2), torch.zeros(1, 4), label, label)
+        tensor(0.4020)
+    """
+    terms = []
+    for level, weight, scores, labels in (
+        ("coarse", coarse_weight, coarse_scores, coarse),
+        ("fine", fine_weight, fine_scores, fine),
+    ):
+        if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+            raise ValueError(
+                f"{level} scores of shape {tuple(scores.shape)} and labels of shape "
+                f"{tuple(labels.shape)}; expected (B, classes) and (B,)"
+            )
+        if (
+            not labels.is_cuda
+            and not 0 <= labels.min() <= labels.max() < scores.shape[1]
+        ):
+            raise ValueError(
+                f"{level} labels run from {int(labels.min())} to {int(labels.max())}, "
+                f"but there are {scores.shape[1]} {level} scores a sample"
+            )
+        terms.append(weight * F.cross_entropy(_widen(scores), labels, reduction="none"))
+    return _reduce(terms[0] + terms[1], reduction)
+
+
+def joint_loss(
+    reference: Tensor,
+    positive_positive: Tensor,
+    positive_negative: Tensor,
+    negative: Tensor,
+    classification: Tensor | float = 0.0,
+    margin1: float = MARGIN1,
+    margin2: float = MARGIN2,
+    first_margin: str = "difference",
+    reduction: str = "mean",
+) -> Tensor:
+    """Joint loss of a quadruplet, equation (5).
+
+    L = [1 - D(R,P⁻) / (D(R,P⁺) + m₁ - m₂)]₊ + [1 - D(R,N) / (D(R,P⁻) + m₂)]₊
+        + L_C1,C2(x^R)
+
+    Args:
+        reference: (B, D) embeddings of R.
+        positive_positive: (B, D) embeddings of P⁺.
+        positive_negative: (B, D) embeddings of P⁻.
+        negative: (B, D) embeddings of N.
+        classification: (B,) values of equation (4) for R, or 0 to leave it out.
+        margin1: m₁, in units of distance.
+        margin2: m₂, in units of distance.
+        first_margin: "difference" puts m₁ - m₂ into the first fraction, as the
+            formula does; "derived" puts m₁, as the inequality before it would.
+        reduction: "mean", "sum" or "none" over the quadruplets.
+
+    Raises:
+        ValueError: a margin that makes a fraction's denominator negative.
+
+    Example:
+        >>> r, pp = torch.zeros(1, 1), torch.tensor([[0.6]])
+        >>> pn, n = torch.tensor([[0.5]]), torch.tensor([[0.4]])
+        >>> joint_loss(r, pp, pn, n)  # [1 - 0.5 / 1.0] + [1 - 0.4 / 0.8]
+        tensor(1.)
+    """
+    if first_margin not in ("difference", "derived"):
+        raise ValueError(
+            f"first_margin={first_margin!r}; expected 'difference' (m1 - m2, as "
+            "printed) or 'derived' (m1)"
+        )
+    fine_margin = margin1 - margin2 if first_margin == "difference" else margin1
+    if fine_margin < 0 or margin2 < 0:
+        raise ValueError(
+            f"margin1={margin1}, margin2={margin2}: the paper asks for "
+            "margin1 > margin2 > 0; a negative margin can make equation (5) divide "
+            "by a negative number"
+        )
+    d_pp = distance(reference, positive_positive)
+    d_pn = distance(reference, positive_negative)
+    d_n = distance(reference, negative)
+    fine_term = F.relu(1 - d_pn / _above_zero(d_pp + fine_margin))
+    coarse_term = F.relu(1 - d_n / _above_zero(d_pn + margin2))
+    return _reduce(fine_term + coarse_term + classification, reduction)
+
+
+def combined_loss(
+    reference: Tensor,
+    positive_positive: Tensor,
+    positive_negative: Tensor,
+    negative: Tensor,
+    classification: Tensor | float = 0.0,
+    margin1: float = MARGIN1,
+    margin2: float = MARGIN2,
+    global_weight: float = GLOBAL_WEIGHT,
+    first_margin: str = "difference",
+    reduction: str = "mean",
+) -> Tensor:
+    """The whole objective, equation (6): L = Σ_i L_joint(Q_i) + η L_global(Q).
+
+    The paper sums over the batch and does not give the batch size; "mean" is the
+    default here, so that the step does not grow with the batch.
+
+    Args:
+        reference: (B, D) embeddings of R.
+        positive_positive: (B, D) embeddings of P⁺.
+        positive_negative: (B, D) embeddings of P⁻.
+        negative: (B, D) embeddings of N.
+        classification: (B,) values of equation (4) for R, or 0 to leave it out.
+        margin1: m₁ and t₁, in units of distance.
+        margin2: m₂ and t₂, in units of distance.
+        global_weight: η.
+        first_margin: see ``joint_loss``.
+        reduction: "mean", or "sum" as printed.
+
+    Example:
+        >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
+        >>> combined_loss(r, near, near, far)  # (5): 1 - 1/1.4, (3): 0.4
+        tensor(0.6857)
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction={reduction!r}; expected 'mean' or 'sum'")
+    four = (reference, positive_positive, positive_negative, negative)
+    joint = joint_loss(*four, classification, margin1, margin2, first_margin, reduction)
+    return joint + global_weight * global_loss(*four, margin1, margin2)
+
+
+def _widen(x: Tensor) -> Tensor:
+    """Half precision to float32: squares of 1e3 overflow float16."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _above_zero(x: Tensor) -> Tensor:
+    """Guard the denominators of (5), which are 0 at D = 0 with a margin of 0."""
+    return x.clamp_min(torch.finfo(x.dtype).eps)
+
+
+def _reduce(values: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    if reduction == "none":
+        return values
+    raise ValueError(f"reduction={reduction!r}; expected 'mean', 'sum' or 'none'")

@@ -1,0 +1,127 @@
+"""How good an embedding is on classes it never saw: Recall@K, NMI, MAP@R.
+
+All three ask the same question of the same space: do images of one fine class lie
+together?
+"""
+
+from collections.abc import Sequence
+
+import torch
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
+
+from qsel.neighbors import check_embeddings, nearest_others
+
+KS = (1, 2, 4, 8)  # the columns of the paper's Table 1
+
+
+def recall_at_k(
+    embeddings: Tensor, labels: Tensor, ks: Sequence[int] = KS
+) -> dict[int, float]:
+    """Recall@K: the share of samples with one of their class among the K nearest.
+
+    R@K = (1/N) Σ_i 1[some of the K nearest others of i shares its label] (§4). The
+    query is left out by its index. This is not precision at K.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) integer labels.
+        ks: the values of K, each from 1 to N - 1.
+
+    Returns:
+        K → recall, a fraction from 0 to 1.
+
+    Raises:
+        ValueError: shapes that do not fit, a K out of range, or bad embeddings.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
+        >>> recall_at_k(x, torch.tensor([0, 1, 0, 1]), ks=(1, 2))
+        {1: 0.0, 2: 0.75}
+    """
+    _check_labels(embeddings, labels)
+    if not ks:
+        raise ValueError("no K given; expected at least one, such as ks=(1, 2, 4, 8)")
+    hit = _same_class_neighbors(embeddings, labels, max(ks))  # (N, K)
+    return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
+
+
+def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
+    """MAP@R: mean average precision over each sample's R nearest others.
+
+    With R the number of others of the sample's class and P(i) the precision among its
+    i nearest: MAP@R = mean over samples of (1/R) Σ_{i=1..R} P(i) · 1[i-th is of the
+    class] (Musgrave et al. 2020). Samples alone in their class have no R and are left
+    out.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) integer labels.
+
+    Returns:
+        A fraction from 0 to 1.
+
+    Raises:
+        ValueError: as ``recall_at_k``, or every class has a single sample.
+
+    Example:
+        >>> map_at_r(torch.tensor([[0.0], [0.1], [9.0]]), torch.tensor([0, 0, 1]))
+        1.0
+    """
+    _check_labels(embeddings, labels)
+    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
+    r = sizes[dense].to(embeddings.device) - 1  # (N,)
+    if not r.any():
+        raise ValueError(
+            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
+            "of two"
+        )
+    hit = _same_class_neighbors(embeddings, labels, int(r.max())).double()  # (N, R)
+    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
+    hit = hit * (rank <= r[:, None])
+    average = (hit.cumsum(1) / rank * hit).sum(1) / r.clamp_min(1)  # (N,)
+    return average[r > 0].mean().item()
+
+
+def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
+    """NMI between the labels and k-means clusters, k the number of classes.
+
+    NMI = 2 I(labels; clusters) / (H(labels) + H(clusters)) (the arithmetic mean).
+    It depends on the seed of k-means: report the spread over several.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) integer labels.
+        seed: of k-means++ (one start).
+
+    Returns:
+        A fraction from 0 to 1.
+
+    Raises:
+        ValueError: as ``recall_at_k``.
+
+    Example:
+        >>> nmi(torch.tensor([[0.0], [0.1], [9.0], [9.1]]), torch.tensor([0, 0, 1, 1]))
+        1.0
+    """
+    _check_labels(embeddings, labels)
+    labels = labels.cpu()
+    k_means = KMeans(len(labels.unique()), n_init=1, random_state=seed)
+    clusters = k_means.fit_predict(embeddings.detach().float().cpu().numpy())
+    return float(normalized_mutual_info_score(labels.numpy(), clusters))
+
+
+def _same_class_neighbors(embeddings: Tensor, labels: Tensor, k: int) -> Tensor:
+    """(N, k) bool: whether each of the k nearest others shares the sample's label."""
+    labels = labels.to(embeddings.device)
+    return labels[nearest_others(embeddings, k)] == labels[:, None]
+
+
+def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
+    check_embeddings(embeddings)
+    if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
+        raise ValueError(
+            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
+            f"integers of shape ({len(embeddings)},), one for each embedding"
+        )

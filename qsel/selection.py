@@ -1,0 +1,195 @@
+"""Quadruplet selection over the whole training set (§3.3 of the paper).
+
+For a reference R every method chooses P⁺ from R's fine class, P⁻ from R's coarse but
+another fine class, and N from another coarse class:
+
+- random: each uniformly from its set, as in the paper's baseline [9].
+- method1: N is the nearest to R; the sphere around R through N is the hypersphere.
+  P⁺ and P⁻ are those outside it that are nearest to N (§3.3.1).
+- method2: N as above. P⁻'s fine class is drawn uniformly among R's siblings; P⁺ and P⁻
+  are those outside the hypersphere that are nearest to R (§3.3.2).
+- hardest_negative: N as above, P⁺ and P⁻ as in random. Not in the paper: the control
+  that tells what the rule for the positives adds to the rule for the negative.
+
+Where nothing lies outside, Methods 1 and 2 take the furthest from R inside; the paper
+says so for Method 2 only. Ties go to the lowest index.
+"""
+
+from dataclasses import astuple, dataclass
+
+import torch
+from torch import Tensor
+
+from qsel.hierarchy import ClassIndex, HierarchyError
+from qsel.neighbors import Gallery
+
+METHODS = ("random", "method1", "method2", "hardest_negative")
+
+
+@dataclass(frozen=True)
+class Quadruplets:
+    """Indices of B quadruplets into the training set, each (B,) int64."""
+
+    reference: Tensor
+    positive_positive: Tensor
+    positive_negative: Tensor
+    negative: Tensor
+
+    def __len__(self) -> int:
+        return len(self.reference)
+
+    def stack(self) -> Tensor:
+        """(4, B) int64, the rows R, P⁺, P⁻, N."""
+        return torch.stack(astuple(self))
+
+
+def select_quadruplets(
+    embeddings: Tensor | None,
+    fine: Tensor,
+    coarse: Tensor,
+    references: Tensor,
+    method: str = "method2",
+    generator: torch.Generator | None = None,
+) -> Quadruplets:
+    """Complete each reference to a quadruplet, searching the whole set.
+
+    N = argmin over other coarse classes of ‖f(x_R) - f(x_N)‖₂ (§3.3) for all methods
+    but random; P⁺ and P⁻ as the module's text says. The search is exact: it agrees
+    with float64 brute force.
+
+    Args:
+        embeddings: (N, D) floating point, on any device. May be None for random,
+            which does not look at them.
+        fine: (N,) integer fine labels; any numbers.
+        coarse: (N,) integer coarse labels; any numbers.
+        references: (B,) int64 indices of the references R.
+        method: "random", "method1", "method2" or "hardest_negative".
+        generator: a CPU generator for what is drawn at random (everything in random,
+            the positives in hardest_negative, P⁻'s fine class in method2).
+
+    Returns:
+        Quadruplets on the device of the embeddings.
+
+    Raises:
+        HierarchyError: a fine class under two coarse ones, or a reference without
+            P⁺, P⁻ or N; its class is named.
+        ValueError: bad shapes, an unknown method, an index out of range, or NaN or
+            infinite embeddings; the row is named.
+
+    Example:
+        >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])
+        >>> fine, coarse = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 0, 0, 1])
+        >>> select_quadruplets(points, fine, coarse, torch.tensor([0]))
+        Quadruplets(reference=tensor([0]), positive_positive=tensor([2]), \
+positive_negative=tensor([3]), negative=tensor([4]))
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}")
+    if embeddings is None and method != "random":
+        raise ValueError(f"method={method!r} needs embeddings; only random does not")
+    gallery = None if embeddings is None else Gallery(embeddings)
+    classes = ClassIndex(fine, coarse)
+    if gallery is not None and len(gallery) != len(classes):
+        raise ValueError(
+            f"{len(gallery)} embeddings but {len(classes)} labels; expected one fine "
+            "and one coarse label for each embedding"
+        )
+    references = _check_references(references, classes)
+    # Random numbers come from the CPU, so that a seed means the same on every device.
+    draw = torch.rand(3, len(references), generator=generator, dtype=torch.float64)
+    if gallery is not None:
+        classes, references = classes.to(gallery.device), references.to(gallery.device)
+        draw = draw.to(gallery.device)
+
+    if method == "random":
+        return Quadruplets(
+            references,
+            classes.draw_positive_positive(references, draw[0]),
+            classes.draw_positive_negative(references, draw[1]),
+            classes.draw_negative(references, draw[2]),
+        )
+    blocks = [
+        _select_block(gallery, classes, rows, method, u)
+        for rows, u in zip(
+            gallery.blocks(references), gallery.blocks(draw.T), strict=True
+        )
+    ]
+    return Quadruplets(references, *torch.cat(blocks, dim=1))
+
+
+def _select_block(
+    gallery: Gallery, classes: ClassIndex, r: Tensor, method: str, draw: Tensor
+) -> Tensor:
+    """(3, B): P⁺, P⁻ and N of the references r, (B,)."""
+    everyone = torch.arange(len(gallery), device=r.device)
+    d, bound = gallery.approximate(r)  # (B, N), (B, 1): distances from R
+    other = classes.coarse[r][:, None] != classes.coarse[None, :]  # (B, N)
+    n = gallery.choose(r, everyone.expand_as(other), d, bound, other)[:, 0]  # (B,)
+    if method == "hardest_negative":
+        pp = classes.draw_positive_positive(r, draw[:, 0])
+        pn = classes.draw_positive_negative(r, draw[:, 1])
+        return torch.stack([pp, pn, n])
+
+    in_class, is_member = classes.fine_members(classes.fine[r])  # (B, M)
+    positives = [(in_class, is_member & (in_class != r[:, None]))]
+    if method == "method2":
+        sibling = classes.draw_sibling(r, draw[:, 1])  # (B,) fine classes
+        positives.append(classes.fine_members(sibling))
+    else:
+        in_coarse, is_member = classes.coarse_members(classes.coarse[r])
+        other_fine = classes.fine[in_coarse] != classes.fine[r][:, None]
+        positives.append((in_coarse, is_member & other_fine))
+
+    # Where the nearest is sought: around R in Method 2, around N in Method 1.
+    centre, d_centre, bound_centre = r, d, bound
+    if method == "method1":
+        centre = n
+        d_centre, bound_centre = gallery.approximate(n)
+    radius = gallery.exact(r, n)  # (B,)
+    chosen = []
+    for candidates, allowed in positives:
+        from_r = d.gather(1, candidates)  # (B, M)
+        outside = gallery.beyond(r, radius, candidates, from_r, bound, allowed)
+        from_centre = d_centre.gather(1, candidates)
+        nearest = gallery.choose(
+            centre, candidates, from_centre, bound_centre, outside
+        )[:, 0]
+        inside = allowed & ~outside.any(1, keepdim=True)  # only where none is outside
+        furthest = gallery.choose(r, candidates, from_r, bound, inside, furthest=True)[
+            :, 0
+        ]
+        chosen.append(torch.where(nearest >= 0, nearest, furthest))
+    return torch.stack([*chosen, n])
+
+
+def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
+    if references.ndim != 1 or references.dtype != torch.int64 or not len(references):
+        raise ValueError(
+            f"references are {references.dtype} of shape {tuple(references.shape)}; "
+            "expected int64 indices of shape (B,) with B of at least 1"
+        )
+    references = references.to(classes.fine.device)
+    low, high = int(references.min()), int(references.max())
+    if low < 0 or high >= len(classes):
+        raise ValueError(
+            f"references run from {low} to {high}, but there are {len(classes)} "
+            f"samples; expected indices from 0 to {len(classes) - 1}"
+        )
+    for partner, count, why in (
+        ("P⁺", classes.positive_positives(references), "is the only sample of"),
+        ("P⁻", classes.positive_negatives(references), "has no sibling class beside"),
+        (
+            "N",
+            classes.negatives(references),
+            "has no other coarse class beside that of",
+        ),
+    ):
+        if (lacking := count == 0).any():
+            r = int(references[lacking][0])
+            raise HierarchyError(
+                f"{int(lacking.sum())} of {len(references)} references have no "
+                f"{partner}: sample {r} {why} fine class {classes.fine_label(r)} "
+                f"(coarse class {classes.coarse_label(r)}); leave such samples out of "
+                "the references (Hierarchy.references() lists the usable ones)"
+            )
+    return references
