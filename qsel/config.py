@@ -1,0 +1,209 @@
+"""Every setting that changes a result, in one place.
+
+``PAPER`` names the fields whose default the paper gives; it does not give the others,
+and each preset says what it takes for them.
+"""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from qsel import losses
+
+CHOICES = {
+    "method": ("random", "method1", "method2", "hardest_negative"),
+    "first_margin": ("difference", "derived"),
+    "reduction": ("mean", "sum"),
+    "schedule": ("constant", "cosine"),
+}
+# Smallest and largest value, both included.
+RANGES = {
+    "seed": (0, 2**31 - 1),
+    "dropout": (0, 0.99),
+    "crop_scale": (0.01, 1),
+    "whiten": (0, 1),
+    "views": (0, 64),
+    "embedding_dim": (1, 2**16),
+    "image_size": (1, 2**12),
+    "resize": (1, 2**12),
+    "learning_rate": (0, 1e3),
+    "momentum": (0, 1),
+    "weight_decay": (0, 1e3),
+    "batch": (1, 2**20),
+    "epochs": (0, 10**6),
+    "refresh": (1, 10**9),
+    "warmup": (0, 10**6),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run; the defaults are those of the ``paper`` preset.
+
+    Raises:
+        ValueError: a value of the wrong kind or out of range; the field is named.
+
+    Example:
+        >>> Config().with_settings({"seed": "3", "refresh": "none"}).seed
+        3
+    """
+
+    # The row of Table 1, and which of its runs.
+    method: str = "method2"  # how quadruplets are selected, see qsel.selection
+    seed: int = 0  # of weights, order of references, augmentation and draws
+
+    # Equations (3)–(6).
+    margin1: float = losses.MARGIN1  # m1 = t1
+    margin2: float = losses.MARGIN2  # m2 = t2
+    coarse_weight: float = losses.COARSE_WEIGHT  # λ_c1
+    fine_weight: float = losses.FINE_WEIGHT  # λ_c2
+    global_weight: float = losses.GLOBAL_WEIGHT  # η
+    first_margin: str = "difference"  # m1 - m2 in (5), as printed; "derived": m1
+    reduction: str = "mean"  # of (5) over the batch; "sum", as printed
+
+    # The network (Figure 1).
+    trunk: str = "resnet101"  # a torchvision model, "small", or package.module:function
+    weights: str | None = "imagenet"  # "imagenet", a file, or none: start at random
+    freeze: bool = False  # train only what follows the trunk, on its cached features
+    whiten: float | None = None  # frozen features: share of whitening, see qsel.model
+    views: int = 0  # frozen features: augmented views cached beside the plain one
+    embedding_dim: int = 1024  # the last fully connected layer
+    normalise: bool = True  # embeddings of unit length
+    dropout: float = 0.0  # in front of the last fully connected layer
+
+    # The images.
+    resize: int = 256  # shorter side in evaluation, in pixels, before the centre crop
+    image_size: int = 224  # side of the crop, in pixels
+    augment: bool = True  # random resized crop and horizontal flip in training
+    crop_scale: float = 0.2  # smallest share of the area in a random resized crop
+
+    # The optimisation: stochastic gradient descent.
+    learning_rate: float = 0.0003
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "constant"  # or "cosine": the learning rate falls to 0
+    batch: int = 32  # references a step; four times as many images
+    epochs: int = 30  # passes over the references
+    refresh: int | None = None  # steps between re-embeddings; none: once an epoch
+    warmup: int = 0  # first epochs with random quadruplets, whatever the method
+
+    def __post_init__(self):
+        for field in fields(self):
+            _check(field.name, getattr(self, field.name), _kinds(field.type))
+        if not self.freeze and (self.views or self.whiten is not None):
+            raise ValueError("views and whiten act on frozen features; set freeze=true")
+
+    def with_settings(self, settings: Mapping[str, object]) -> "Config":
+        """A copy with some settings replaced; text is read as the field's kind.
+
+        Raises:
+            ValueError: an unknown setting, or a value of the wrong kind or range.
+        """
+        kinds = {field.name: _kinds(field.type) for field in fields(self)}
+        if unknown := sorted(set(settings) - set(kinds)):
+            raise ValueError(
+                f"unknown setting {unknown[0]!r}; expected one of {', '.join(kinds)}"
+            )
+        read = {
+            name: _read(name, value, kinds[name]) if isinstance(value, str) else value
+            for name, value in settings.items()
+        }
+        return replace(self, **read)
+
+    def to_dict(self) -> dict[str, object]:
+        """Field → value, ready for JSON."""
+        return asdict(self)
+
+
+PAPER = frozenset(
+    {
+        *("margin1", "margin2", "coarse_weight", "fine_weight", "global_weight"),
+        *("first_margin", "trunk", "weights", "embedding_dim"),
+        *("learning_rate", "momentum"),
+    }
+)
+
+# What each preset takes where it departs from the defaults above. Nothing here is from
+# the paper.
+_LAPTOP = dict(
+    trunk="small",
+    weights=None,
+    image_size=64,
+    resize=64,
+    crop_scale=0.6,
+    learning_rate=0.1,
+    schedule="cosine",
+    epochs=10,
+)
+PRESETS: dict[str, dict[str, object]] = {
+    "paper": {},
+    # SynthCars from random weights, minutes on two CPU cores.
+    "laptop": _LAPTOP,
+    # The same path in seconds: shows that everything runs, not what it learns.
+    "smoke": _LAPTOP | dict(embedding_dim=64, batch=16, epochs=2),
+    # A linear layer on frozen, cached features.
+    "frozen": dict(
+        freeze=True,
+        dropout=0.6,
+        learning_rate=0.03,
+        batch=128,
+        epochs=14,
+        refresh=20,
+    ),
+}
+
+
+def preset(name: str) -> Config:
+    """The settings of a preset.
+
+    Raises:
+        ValueError: no preset of that name.
+
+    Example:
+        >>> preset("paper").learning_rate
+        0.0003
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; expected one of {', '.join(PRESETS)}")
+    return Config(**PRESETS[name])
+
+
+def _kinds(annotation: object) -> tuple[type, ...]:
+    return typing.get_args(annotation) or (annotation,)
+
+
+def _check(name: str, value: object, kinds: tuple[type, ...]) -> None:
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
+        raise ValueError(f"{name}={value!r}; expected {_spell(kinds)}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(
+            f"{name}={value!r}; expected one of {', '.join(CHOICES[name])}"
+        )
+    low, high = RANGES.get(name, (None, None))
+    if value is not None and low is not None and not low <= value <= high:
+        raise ValueError(f"{name}={value}; expected from {low} to {high}")
+
+
+def _read(name: str, text: str, kinds: tuple[type, ...]) -> object:
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    if bool in kinds and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float, str):
+        if kind in kinds:
+            try:
+                return kind(text)
+            except ValueError:
+                break
+    raise ValueError(f"{name}={text!r}; expected {_spell(kinds)}")
+
+
+def _spell(kinds: tuple[type, ...]) -> str:
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        type(None): "none",
+    }
+    return " or ".join(words[kind] for kind in kinds)

@@ -1,0 +1,557 @@
+"""One picture of one car: the shape is given, all else is drawn at random.
+
+The car is a side profile, swept across its width, seen from a little in front or
+behind and above. x runs from the tail (0) to the nose (length), y up from the road,
+z from the near side (0) to the far side (WIDTH), in metres.
+"""
+
+import json
+import sys
+from math import cos, sin
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+WIDTH = 1.75
+SUPERSAMPLING = 4
+Points = list[tuple[float, ...]]
+
+
+def draw_car(shape: dict, generator: np.random.Generator, size: int) -> np.ndarray:
+    """One picture of a car of this shape.
+
+    Args:
+        shape: the measures of a model, see ``carshapes``.
+        generator: decides on paint, view, place, background, light, occlusion, blur
+            and noise.
+        size: side of the picture in pixels.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    scene = Scene(shape, generator, size)
+    draw_background(scene)
+    draw_body(scene, shape)
+    draw_occluder(scene)
+    return develop(scene)
+
+
+class Scene:
+    """A canvas, the view from which it is drawn and the colours that it uses."""
+
+    def __init__(self, shape: dict, generator: np.random.Generator, size: int):
+        self.generator = generator
+        self.size = size
+        self.side = size * SUPERSAMPLING
+        self.image = Image.new("RGB", (self.side, self.side))
+        self.draw = ImageDraw.Draw(self.image)
+        uniform = generator.uniform
+        self.yaw = uniform(0.10, 0.36) * generator.choice((-1, 1))
+        self.pitch = uniform(0.07, 0.17)
+        self.turn = (sin(self.yaw), cos(self.yaw), sin(self.pitch), cos(self.pitch))
+        self.mirror = bool(generator.integers(2))
+        # A long car fills more of the picture, but not in proportion.
+        metres = (0.55 * shape["length"] + 0.45 * 4.5) * 1.13
+        self.zoom = self.side / metres * uniform(0.92, 1.02)
+        self.middle = (shape["length"] / 2, shape["roof"] / 2, WIDTH / 2)
+        self.centre = (self.side * (0.5 + uniform(-0.03, 0.03, 2))).tolist()
+        paint = np.array(hsv(uniform(0, 1), uniform(0, 0.85), uniform(0.25, 1.0)))
+        self.paint = paint
+        self.light = uniform(0.75, 1.1)  # on the near side; the top gets more
+        self.glass = np.full(3, uniform(25, 70)) + uniform(0, 40, 3) * (0.3, 0.6, 1)
+        self.rim = uniform(165, 235)
+        self.spin = uniform(0, 2 * np.pi)
+
+    def flat(self, points: Points) -> Points:
+        """Points in metres, as points on the canvas."""
+        sin_yaw, cos_yaw, sin_pitch, cos_pitch = self.turn
+        across, down = self.centre
+        (x0, y0, z0), flip = self.middle, -1 if self.mirror else 1
+        canvas = []
+        for x, y, z in points:
+            right = (x - x0) * cos_yaw + (z - z0) * sin_yaw
+            away = (z - z0) * cos_yaw - (x - x0) * sin_yaw
+            up = (y - y0) * cos_pitch + away * sin_pitch
+            zoom = self.zoom / (1 + 0.035 * away)  # what is nearer is larger
+            canvas.append((across + flip * right * zoom, down - up * zoom))
+        return canvas
+
+    def polygon(self, points: Points, colour) -> None:
+        """Fill a polygon that is given in metres."""
+        self.draw.polygon(self.flat(points), fill=rgb(colour))
+
+    def line(self, points: Points, colour, metres: float) -> None:
+        """Draw a line that is so many metres wide."""
+        width = max(1, round(metres * self.zoom))
+        self.draw.line(self.flat(points), fill=rgb(colour), width=width)
+
+    def faces_us(self, points: Points) -> bool:
+        """Whether a face, four corners counter-clockwise, shows its outside."""
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.flat(points)
+        area = (x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)
+        return (area < 0) != self.mirror
+
+
+def rgb(colour) -> tuple[int, int, int]:
+    """A colour that Pillow takes: three integers from 0 to 255."""
+    return tuple(int(min(max(channel, 0), 255)) for channel in colour)
+
+
+def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
+    """Red, green, blue of 0 … 255; hue, saturation and value run from 0 to 1."""
+    wheel = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    return tuple(255 * value * (1 - saturation * (1 - wheel.clip(0, 1))))
+
+
+def rounded(points: Points, cut: float) -> Points:
+    """Cut every corner of a closed outline twice, at most ``cut`` metres away."""
+    outline = np.array(points, float)
+    for _ in range(2):
+        side = np.roll(outline, -1, axis=0) - outline
+        length = np.linalg.norm(side, axis=1, keepdims=True).clip(1e-6)
+        step = side / length * np.minimum(cut, 0.3 * length)
+        corners = np.stack([outline + step, outline + side - step], axis=1)
+        outline, cut = corners.reshape(-1, 2), cut * 0.4
+    return [tuple(p) for p in outline.tolist()]
+
+
+def at_depth(points: Points, z: float) -> Points:
+    """Points of the side profile, z metres from the near side."""
+    return [(x, y, z) for x, y in points]
+
+
+def sweep(scene: Scene, outline: Points, near: float, far: float, colour) -> None:
+    """The faces between an outline's near and far copy, those that can be seen."""
+    following = outline[1:] + outline[:1]
+    for (x0, y0), (x1, y1) in zip(outline, following, strict=True):
+        face = [(x0, y0, near), (x1, y1, near), (x1, y1, far), (x0, y0, far)]
+        if scene.faces_us(face):
+            steep = abs(y1 - y0) / (abs(y1 - y0) + abs(x1 - x0) + 1e-9)
+            scene.polygon(face, np.asarray(colour) * (1.18 - 0.36 * steep))
+
+
+# --- the car -------------------------------------------------------------------
+
+
+def measure(shape: dict) -> dict[str, float]:
+    """Places along the car, in metres, that several parts are drawn from."""
+    length, belt = shape["length"], shape["belt"]
+    front_wheel = length * (1 - shape["front_overhang"])
+    cowl = length * (1 - shape["hood"])
+    rear_base = length * shape["deck"]
+    roof_front = cowl - shape["windscreen_rake"]
+    return dict(
+        front_wheel=front_wheel,
+        rear_wheel=max(front_wheel - length * shape["wheelbase"], shape["wheel"] + 0.1),
+        cowl=cowl,
+        rear_base=rear_base,
+        roof_front=roof_front,
+        roof_rear=min(rear_base + shape["rear_rake"], roof_front - 0.35),
+        nose=belt * shape["nose"],
+        tail=belt * shape["tail"],
+        inset=0.10 + 0.06 * (shape["roof"] < 1.6),
+    )
+
+
+def lower_body(shape: dict, at: dict) -> Points:
+    """Outline of the body under the windows, from the tail over the top, clockwise."""
+    length, belt, ride = shape["length"], shape["belt"], shape["ride"]
+    bumper = shape["bumper"]
+    tail = at["tail"] if at["rear_base"] > 0.3 else belt
+    pickup = shape["deck"] > 0.29 and shape["roof"] > 1.6
+    behind = tail if pickup else belt
+    outline = [
+        (0.10, ride + 0.06),
+        (0.0, ride + 0.18),
+        (0.0, ride + 0.18 + bumper),
+        (shape["tail_slant"] * 0.5, tail),
+        (max(at["rear_base"], 0.12 + shape["tail_slant"] * 0.5), behind),
+        (at["cowl"], belt),
+        (length - 0.12 - shape["nose_slant"], at["nose"]),
+        (length - shape["nose_slant"] * 0.3, at["nose"] * 0.86),
+        (length, ride + 0.18 + bumper),
+        (length, ride + 0.14),
+        (length - 0.12, ride),
+    ]
+    return rounded(outline, shape["roundness"])
+
+
+def cabin(shape: dict, at: dict) -> Points:
+    """Outline of roof and windows, from the rear base over the top, clockwise."""
+    belt, roof = shape["belt"], shape["roof"]
+    middle = (at["roof_front"] + at["roof_rear"]) / 2
+    outline = [
+        (at["rear_base"] + 0.02, belt - 0.04),
+        (at["roof_rear"], roof - shape["roof_drop"]),
+        (middle, roof + shape["roof_arch"]),
+        (at["roof_front"], roof - shape["roof_drop"] * 0.3),
+        (at["cowl"], belt - 0.04),
+    ]
+    return rounded(outline, 0.14)
+
+
+def draw_body(scene: Scene, shape: dict) -> None:
+    """The whole car, from what is furthest away to what is nearest."""
+    at = measure(shape)
+    side = scene.paint * scene.light
+    top = scene.paint * scene.light * 1.12 + 12
+    outline = lower_body(shape, at)
+    for x in (at["rear_wheel"], at["front_wheel"]):
+        draw_wheel(scene, shape, x, WIDTH - 0.2, far=True)
+    sweep(scene, outline, 0.0, WIDTH, top)
+    if shape["spare"]:
+        centre, reach = 0.55 * shape["roof"], shape["wheel"] * 0.9
+        box = [(-0.22, centre - reach), (-0.22, centre + reach), (0.02, centre + reach)]
+        sweep(scene, box + [(0.02, centre - reach)], 0.4, 1.2, (30, 30, 30))
+        scene.polygon(at_depth([*box, (0.02, centre - reach)], 0.4), (22, 22, 22))
+    if shape["open"] in (1, 2):
+        draw_open_top(scene, shape, at, side)
+    else:
+        draw_cabin(scene, shape, at, side, top)
+    scene.polygon(at_depth(outline, 0.0), side)
+    draw_ends(scene, shape, at)
+    draw_side(scene, shape, at, side)
+    for x in (at["rear_wheel"], at["front_wheel"]):
+        draw_wheel(scene, shape, x, 0.0, far=False)
+    draw_spoiler(scene, shape, at, side)
+
+
+def draw_cabin(scene: Scene, shape: dict, at: dict, side, top) -> None:
+    """Roof, front and rear glass, side windows, pillars, rails, a step in the roof."""
+    outline, inset = cabin(shape, at), at["inset"]
+    belt, roof = shape["belt"], shape["roof"]
+    near, far = inset, WIDTH - inset
+    sweep(scene, outline, near, far, top)
+    front = [(at["roof_front"] + 0.06, roof - 0.12), (at["cowl"] - 0.04, belt)]
+    rear = [(at["rear_base"] + 0.06, belt + 0.06), (at["roof_rear"] - 0.03, roof - 0.2)]
+    for (x0, y0), (x1, y1) in (front, rear):
+        glass = [(x0, y0, near + 0.1), (x1, y1, near + 0.06)]
+        glass += [(x1, y1, far - 0.06), (x0, y0, far - 0.1)]
+        if scene.faces_us(glass):
+            scene.polygon(glass, scene.glass * 1.25)
+    scene.polygon(at_depth(outline, near), side)
+    if shape["open"] == 3:  # the rear half has no roof
+        middle = (at["roof_front"] + at["roof_rear"]) / 2
+        hood = [(at["rear_base"] - 0.1, belt), (at["rear_base"] + 0.1, belt + 0.22)]
+        hood += [(middle - 0.2, belt + 0.2), (middle - 0.1, belt)]
+        hole = [(x, y) for x, y in outline if x < middle] + [(middle, roof + 0.1)]
+        scene.polygon(at_depth([*hole, (middle, belt)], near), scene.sky)
+        scene.polygon(at_depth(hood, near), (60, 45, 40))
+    if shape["open"] == 4:  # a bed above the driver
+        bed = [(at["roof_front"] - 0.6, roof - 0.05), (at["cowl"] + 0.25, roof - 0.02)]
+        bed += [(at["cowl"] + 0.2, roof + 0.4), (at["roof_front"] - 0.9, roof + 0.45)]
+        sweep(scene, bed[::-1], near, far, top)
+        scene.polygon(at_depth(bed, near), side)
+    if shape["rack"]:
+        rail = [(at["roof_rear"] + 0.1, roof + 0.12), (at["roof_front"], roof + 0.12)]
+        scene.line(at_depth(rail, near), (40, 40, 45), 0.07)
+        for x in (rail[0][0], rail[1][0]):
+            post = [(x, roof + 0.12), (x, roof - 0.02)]
+            scene.line(at_depth(post, near), (40, 40, 45), 0.07)
+    draw_windows(scene, shape, at, side)
+
+
+def draw_windows(scene: Scene, shape: dict, at: dict, side) -> None:
+    """Side glass between the rear and the windscreen pillar, cut by the others."""
+    belt, top = shape["belt"], shape["roof"] - 0.11
+    z = at["inset"]
+    back_low = at["rear_base"] + 0.10 + shape["rear_pillar"] * 2.2
+    back_top = max(at["roof_rear"] + 0.04, back_low - 0.9) + shape["rear_pillar"]
+    back_top = max(back_top, back_low - shape["rear_rake"])
+    if shape["open"] == 3:
+        back_low = back_top = (at["roof_front"] + at["roof_rear"]) / 2 - 0.02
+    front_low, front_top = at["cowl"] - 0.16, at["roof_front"] + 0.02
+    back_top = min(back_top, front_top - 0.3)
+    back_low = min(back_low, front_low - 0.5)
+    glass = [(back_low, belt + 0.02 + shape["belt_kick"]), (back_top, top)]
+    glass += [(front_top, top), (front_low, belt + 0.02)]
+    glass = rounded(glass, 0.07)
+    scene.polygon(at_depth(glass, z), scene.glass)
+    count = int(shape["windows"])
+    for i in range(1, count):
+        part = i / count if count != 2 else 1 - shape["pillar"]
+        low = back_low + (front_low - back_low) * part
+        lean = 0.10 if i == count - 1 else 0.0
+        pillar = [(low, belt - 0.05), (low - lean, top + 0.05)]
+        scene.line(at_depth(pillar, z), side * 0.9, shape["pillar_width"])
+
+
+def draw_open_top(scene: Scene, shape: dict, at: dict, side) -> None:
+    """Windscreen frame, seats and either a folded top or a roll cage."""
+    belt, roof = shape["belt"], shape["roof"]
+    back = max(at["rear_base"], 0.3)
+    pit = [(back + 0.1, belt - 0.02), (at["cowl"] - 0.05, belt - 0.02)]
+    floor = [(x, y, z) for z in (0.12, WIDTH - 0.12) for x, y in pit]
+    scene.polygon([floor[0], floor[1], floor[3], floor[2]], (35, 32, 32))
+    for z in (WIDTH - 0.55, 0.3):
+        for seat in range(1 if shape["hood"] > 0.38 or shape["deck"] > 0.22 else 2):
+            x = at["roof_front"] - 0.5 - 0.75 * seat
+            top = belt + 0.24 - 0.06 * seat
+            rest = [(x - 0.1, belt - 0.1), (x - 0.14, top), (x, top), (x + 0.1, belt)]
+            scene.polygon(at_depth(rounded(rest, 0.05), z), (52, 44, 42))
+    frame = [(at["cowl"] - 0.02, belt - 0.03), (at["roof_front"], roof)]
+    near, far = 0.14, WIDTH - 0.14
+    screen = [(x, y, z) for z in (near, far) for x, y in frame]
+    screen = [screen[0], screen[1], screen[3], screen[2]]
+    scene.polygon(screen, scene.glass * 1.7)
+    scene.line([*screen, screen[0]], side * 0.7, 0.06)
+    if shape["open"] == 2:
+        cage = [frame[1], (back + 0.2, roof), (back, belt)]
+        for z in (far, near):
+            scene.line(at_depth(cage, z), (45, 45, 48), 0.10)
+        middle = (at["roof_front"] + back) / 2
+        post = [(middle, roof), (middle - 0.1, belt)]
+        scene.line(at_depth(post, near), (45, 45, 48), 0.10)
+    else:
+        height = shape["rear_pillar"] * 1.3
+        top = [(back - 0.25, belt - 0.05), (back - 0.05, belt + height)]
+        top += [(back + 0.3, belt + height * 0.8), (back + 0.4, belt - 0.05)]
+        sweep(scene, top, near, far, (70, 64, 62))
+        scene.polygon(at_depth(top, near), (58, 52, 50))
+
+
+def draw_ends(scene: Scene, shape: dict, at: dict) -> None:
+    """Lamps, grille and number plate, on the end that is turned to us."""
+    length, ride, height = shape["length"], shape["ride"], at["nose"]
+    bright, red = (250, 246, 220), (190, 25, 25)
+    size = 0.20 * shape["lamp_size"]
+    y = ride + (height - ride) * shape["lamp_height"]
+    wide, tall = ((1, 1), (1.15, 0.9), (1.9, 0.5), (0.7, 1.7))[int(shape["lamp"])]
+    w, h = size * wide, size * tall
+    x = length - shape["nose_slant"] * 0.35 + 0.01
+    if scene.yaw > 0:
+        for z in (0.12 + w, WIDTH - 0.12 - w):
+            scene.polygon(disc(x, y, z, w, h, 12 if shape["lamp"] == 0 else 4), bright)
+        draw_grille(scene, shape, length + 0.01, y)
+        band = [(length + 0.01, ride + 0.2, z) for z in (0.1, WIDTH - 0.1)]
+        scene.line(band, (48, 48, 52), shape["bumper"])
+    # What of the lamps is seen from the side.
+    side = [(x - 0.12 - w, y - h), (x - 0.12 - w * 1.2, y + h), (x - 0.1, y + h * 0.8)]
+    scene.polygon(at_depth([*side, (x - 0.04, y - h * 0.8)], -0.01), bright)
+    tail = max(shape["belt"] * 0.8, at["tail"] * 0.85)
+    kind = int(shape["tail_lamp"])
+    wide, tall = ((1, 1), (2.1, 0.55), (0.65, 2.0), (1.1, 1.1))[kind]
+    w, h = 0.14 * wide, 0.14 * tall
+    if scene.yaw < 0:
+        for z in (0.1 + w, WIDTH - 0.1 - w):
+            scene.polygon(disc(-0.01, tail - h, z, w, h, 12 if kind == 3 else 4), red)
+        plate = disc(-0.01, ride + 0.42, WIDTH / 2, 0.3, 0.09, 4)
+        scene.polygon(plate, (225, 225, 215))
+        band = [(-0.01, ride + 0.2, z) for z in (0.1, WIDTH - 0.1)]
+        scene.line(band, (48, 48, 52), shape["bumper"])
+    side = [(0.06, tail), (0.06, tail - 2 * h), (0.1 + w, tail - 2 * h)]
+    scene.polygon(at_depth([*side, (0.1 + w * 1.2, tail)], -0.01), red)
+
+
+def draw_grille(scene: Scene, shape: dict, x: float, lamp: float) -> None:
+    """The mouth of the car, in one of five forms."""
+    size, kind = shape["grille_size"], int(shape["grille"])
+    y, z = lamp - 0.12, WIDTH / 2
+    dark, chrome = (24, 24, 28), (200, 200, 205)
+    if kind == 1:
+        scene.polygon(disc(x, y, z, 0.42 * size, 0.09, 4), dark)
+    elif kind == 2:
+        scene.polygon(disc(x, y, z, 0.32 * size, 0.26 * size, 4), chrome)
+        scene.polygon(disc(x, y, z, 0.24 * size, 0.20 * size, 4), dark)
+    elif kind == 3:
+        for shift in (-0.2, 0.2):
+            scene.polygon(disc(x, y, z + shift, 0.15 * size, 0.2 * size, 12), dark)
+    elif kind == 4:
+        mouth = [
+            (x, y + 0.2 * size, z - 0.5 * size),
+            (x, y + 0.2 * size, z + 0.5 * size),
+        ]
+        mouth += [(x, y - 0.25, z + 0.25 * size), (x, y - 0.25, z - 0.25 * size)]
+        scene.polygon(mouth, dark)
+
+
+def disc(x, y, z, wide, tall, corners: int) -> Points:
+    """A face across the car: an ellipse, or a rectangle if it has four corners."""
+    if corners == 4:
+        signs = ((-1, -1), (-1, 1), (1, 1), (1, -1))
+        return [(x, y + tall * a, z + wide * b) for a, b in signs]
+    turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return [(x, y + tall * np.sin(t), z + wide * np.cos(t)) for t in turns.tolist()]
+
+
+def draw_side(scene: Scene, shape: dict, at: dict, side) -> None:
+    """Door lines, handles, trim, vents, scoop and mirror."""
+    belt, ride, z = shape["belt"], shape["ride"], -0.005
+    dark = side * 0.45
+    back, front = at["rear_wheel"] + shape["wheel"], at["front_wheel"] - shape["wheel"]
+    low = ride + 0.12
+    hinge = min(at["cowl"] - 0.12, front + 0.1)
+    first = at["rear_base"] + (at["cowl"] - at["rear_base"]) * (1 - shape["pillar"])
+    if shape["doors"] == 2:
+        first -= 0.25
+    first = max(first, back + 0.25)
+    rear_edge = max(at["rear_base"] + 0.3, back - 0.15)
+    edges = [hinge, first] + ([rear_edge] if shape["doors"] == 4 else [])
+    for x in edges:
+        scene.line([(x, belt - 0.03, z), (x, low, z)], dark, 0.04)
+    scene.line([(edges[-1], low, z), (hinge, low, z)], dark, 0.04)
+    for x in edges[1:]:
+        handle = [(x + 0.08, belt * 0.86, z), (x + 0.30, belt * 0.86, z)]
+        scene.line(handle, (215, 215, 215), 0.05)
+    y = ride + (belt - ride) * shape["crease"]
+    line = [(0.25, y, z), (shape["length"] - 0.4, y * 0.97, z)]
+    trim = int(shape["trim"])
+    if trim == 0:
+        scene.line(line, side * 0.8, 0.035)
+    elif trim == 1:
+        scene.line(line, (28, 28, 30), 0.10)
+    else:
+        sill = [(back, ride + 0.08, z), (front, ride + 0.08, z)]
+        scene.line(sill, (25, 25, 28) if trim == 2 else (205, 205, 210), 0.16)
+    if shape["vent"] and front - hinge < 0.6:
+        x, y = front - 0.05, belt * 0.72
+        if shape["vent"] == 1:
+            for step in (0.0, 0.1, 0.2):
+                slot = [(x - step, y - 0.1, z), (x - step, y + 0.1, z)]
+                scene.line(slot, (25, 25, 28), 0.05)
+        else:
+            gill = [(x - 0.25, y - 0.1, z), (x - 0.25, y + 0.12, z), (x, y, z)]
+            scene.polygon(gill, (25, 25, 28))
+    if shape["scoop"]:
+        x = (at["cowl"] + shape["length"]) / 2
+        y = (belt + at["nose"]) / 2
+        box = [(x - 0.3, y), (x - 0.28, y + 0.06), (x + 0.2, y + 0.13), (x + 0.22, y)]
+        sweep(scene, box, 0.55, 1.2, side * 0.8)
+        scene.polygon(at_depth(box, 0.55), side * 0.7)
+    mirror = disc(at["cowl"] - 0.25, belt + 0.08, -0.08, 0.07, 0.07, 4)
+    shift = [(mx - 0.12, my, mz) for mx, my, mz in mirror[:2]]
+    scene.polygon([*mirror[:2], *shift[::-1]], side * 0.75)
+
+
+def draw_wheel(scene: Scene, shape: dict, x: float, z: float, far: bool) -> None:
+    """A tyre in its arch, with one of six rims."""
+    radius = shape["wheel"]
+
+    def ring(reach: float, corners: int = 28, turn: float = 0.0) -> Points:
+        turns = turn + np.linspace(0, 2 * np.pi, corners, endpoint=False)
+        return [
+            (x + reach * np.cos(t), radius + reach * np.sin(t), z - 0.01)
+            for t in turns.tolist()
+        ]
+
+    if far:
+        scene.polygon(ring(radius), (18, 18, 18))
+        return
+    top = 0.93 * min(shape["nose"], shape["tail"]) * shape["belt"]
+    arch = ring(radius * shape["arch"])
+    arch = [(px, min(py, top), pz) for px, py, pz in arch if py > shape["ride"]]
+    scene.polygon(arch, (14, 14, 16))
+    scene.polygon(ring(radius), (34, 34, 36))
+    rim, style = radius * shape["rim"], int(shape["rim_style"])
+    metal, hole = (scene.rim,) * 3, (48, 48, 52)
+    scene.polygon(ring(rim), metal if style in (0, 1, 5) else hole)
+    if style == 1:
+        scene.polygon(ring(rim * 0.66), hole)
+    elif style == 5:
+        for p in ring(rim * 0.62, 5, scene.spin):
+            hub = [(p[0] + dx, p[1] + dy, p[2]) for dx, dy in diamond(rim * 0.24)]
+            scene.polygon(hub, hole)
+    elif style in (2, 3, 4):
+        count, wide = {2: (3, 0.16), 3: (5, 0.10), 4: (8, 0.055)}[style]
+        for p in ring(rim, count, scene.spin):
+            scene.line([(x, radius, z - 0.01), p], metal, wide * radius / 0.36)
+        scene.polygon(ring(rim * 0.25), metal)
+
+
+def diamond(reach: float) -> Points:
+    """Four corners around nought."""
+    return [(reach, 0), (0, reach), (-reach, 0), (0, -reach)]
+
+
+def draw_spoiler(scene: Scene, shape: dict, at: dict, side) -> None:
+    """A lip or a wing, at the roof's end of tall cars, else on the boot."""
+    if not shape["spoiler"]:
+        return
+    tall = shape["deck"] < 0.06
+    x = at["roof_rear"] if tall else 0.15
+    y = shape["roof"] - shape["roof_drop"] if tall else max(at["tail"], 0.7)
+    rise = 0.05 if shape["spoiler"] == 1 else 0.26
+    blade = [(x - 0.22, y + rise + 0.08), (x + 0.2, y + rise)]
+    blade += [(x + 0.2, y + rise - 0.07), (x - 0.22, y + rise - 0.02)]
+    sweep(scene, blade, 0.15, WIDTH - 0.15, side * 0.9)
+    scene.polygon(at_depth(blade, 0.15), side * 0.65)
+    if shape["spoiler"] == 2:
+        post = [(x, y + rise, 0.4), (x, y - 0.05, 0.4)]
+        scene.line(post, side * 0.5, 0.08)
+
+
+# --- all that is not the car -----------------------------------------------------
+
+
+def draw_background(scene: Scene) -> None:
+    """Sky, things on the horizon, road, the car's shadow."""
+    uniform, side = scene.generator.uniform, scene.side
+    horizon = side * uniform(0.35, 0.6)
+    scene.sky = np.array(hsv(uniform(0, 1), uniform(0, 0.4), uniform(0.45, 1.0)))
+    below = np.array(hsv(uniform(0, 1), uniform(0, 0.3), uniform(0.25, 0.8)))
+    for start, end, colour in ((0, horizon, scene.sky), (horizon, side, below)):
+        slope = uniform(-0.3, 0.3)
+        for y in range(int(start), int(end) + 1, 4):
+            tone = colour * (1 + slope * ((y - start) / (end - start + 1) - 0.5))
+            scene.draw.rectangle((0, y, side, y + 4), fill=rgb(tone))
+    for _ in range(scene.generator.integers(0, 6)):
+        left, wide, tall = side * uniform(-0.1, 1), side * uniform(0.08, 0.3), 0
+        tall = side * uniform(0.05, 0.35)
+        box = (left, horizon - tall, left + wide, horizon)
+        colour = rgb(hsv(uniform(0, 1), uniform(0, 0.5), uniform(0.2, 0.9)))
+        if uniform() < 0.5:
+            scene.draw.rectangle(box, fill=colour)
+        else:
+            scene.draw.ellipse((*box[:3], horizon + tall * 0.3), fill=colour)
+    if uniform() < 0.4:
+        y = side * uniform(0.75, 0.95)
+        scene.draw.line((0, y, side, y + uniform(-9, 9)), fill=(235, 235, 225), width=5)
+    length = scene.middle[0] * 2
+    shadow = [(-0.1, 0.0, -0.25), (length + 0.1, 0.0, -0.25)]
+    shadow += [(length, 0.0, WIDTH + 0.1), (0.0, 0.0, WIDTH + 0.1)]
+    scene.polygon(shadow, below * uniform(0.25, 0.5))
+
+
+def draw_occluder(scene: Scene) -> None:
+    """Now and then a post or a bush before the car."""
+    uniform, side = scene.generator.uniform, scene.side
+    if uniform() > 0.25:
+        return
+    colour = rgb(hsv(uniform(0, 1), uniform(0, 0.5), uniform(0.1, 0.7)))
+    x = side * uniform(0, 1)
+    if uniform() < 0.5:
+        wide = side * uniform(0.02, 0.05)
+        scene.draw.rectangle((x, 0, x + wide, side), fill=colour)
+    else:
+        reach = side * uniform(0.06, 0.14)
+        y = side * uniform(0.72, 0.95)
+        scene.draw.ellipse((x - reach, y - reach, x + reach, side), fill=colour)
+
+
+def develop(scene: Scene) -> np.ndarray:
+    """The canvas at its final size, with blur, light and noise."""
+    generator = scene.generator
+    small = scene.image.reduce(SUPERSAMPLING)
+    picture = small.filter(ImageFilter.GaussianBlur(generator.uniform(0.0, 0.5)))
+    pixels = np.asarray(picture, np.float32) / 255
+    across = np.linspace(-0.5, 0.5, scene.size, dtype=np.float32)
+    slope = generator.uniform(-0.3, 0.3, 2).astype(np.float32)
+    light = 1 + slope[0] * across[:, None] + slope[1] * across[None, :]
+    pixels = (pixels * light[..., None]) ** np.float32(generator.uniform(0.75, 1.3))
+    noise = generator.standard_normal(pixels.shape, np.float32)
+    pixels = pixels + noise * np.float32(generator.uniform(0.0, 0.02))
+    return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def main() -> None:
+    """Read models from standard input (JSON), write their pictures to the output."""
+    for job in json.load(sys.stdin):
+        for i in range(job["count"]):
+            generator = np.random.default_rng([*job["seed"], i])
+            picture = draw_car(job["shape"], generator, job["size"])
+            sys.stdout.buffer.write(picture.tobytes())
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

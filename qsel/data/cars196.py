@@ -1,0 +1,279 @@
+"""Stanford Cars 196: 16,185 photographs of 196 car models.
+
+Two layouts are in use, and both are read; ``root`` is the folder or its parent.
+
+torchvision's::
+
+    stanford_cars/cars_train/*.jpg, cars_test/*.jpg
+    stanford_cars/cars_test_annos_withlabels.mat
+    stanford_cars/devkit/cars_train_annos.mat, cars_meta.mat
+
+metric learning's::
+
+    cars196/car_ims/*.jpg
+    cars196/cars_annos.mat
+
+The images' official train and test parts divide every class, so they are joined
+first; the zero-shot split then trains on classes 1-98 and tests on 99-196.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from qsel.data.loading import DataError, ImageSet
+from qsel.data.splits import ZeroShot, zero_shot
+from qsel.hierarchy import Hierarchy
+
+PARTS = ("train", "test")
+COARSE = ("token22", "body9")
+WHERE = (
+    "fetch it from Kaggle (rickyyyyyyy/torchvision-stanford-cars) or Hugging Face "
+    "(tanganke/stanford_cars)"
+)
+FOLDER_NAMES = ("stanford_cars", "cars196")
+# Any of these says that a folder is meant to be Stanford Cars, if only half of it
+MARKS = ("cars_train", "cars_test", "devkit", "car_ims", "cars_annos.mat")
+
+
+@dataclass(frozen=True)
+class CarClass:
+    """What is known about one of the 196 classes."""
+
+    name: str  # "Audi S4 Sedan 2012"
+    body9: str  # one of nine body types
+    train_images: int  # in the official train part
+    test_images: int  # in the official test part
+
+    @property
+    def token22(self) -> str:
+        """The word before the year; it takes 22 values."""
+        return self.name.split()[-2]
+
+
+@cache
+def car_classes() -> tuple[CarClass, ...]:
+    """The 196 classes in official order.
+
+    Example:
+        >>> len(car_classes()), car_classes()[0].name, car_classes()[0].token22
+        (196, 'AM General Hummer SUV 2000', 'SUV')
+    """
+    table = Path(__file__).with_name("cars196_classes.csv")
+    with table.open(encoding="utf-8", newline="") as lines:
+        return tuple(
+            CarClass(
+                row["name"],
+                row["body9"],
+                int(row["train_images"]),
+                int(row["test_images"]),
+            )
+            for row in csv.DictReader(lines)
+        )
+
+
+def cars196(
+    root: str | os.PathLike,
+    parts: Iterable[str] = PARTS,
+    coarse: str = "token22",
+) -> ZeroShot:
+    """Stanford Cars 196 as the zero-shot split 1-98 / 99-196.
+
+    Args:
+        root: the folder in either layout, or its parent.
+        parts: official image parts to join; ``("train",)`` where only that exists.
+        coarse: "token22", the word before the year in the class name (what the
+            paper's 22 types must be, by inference), or "body9", nine body types.
+
+    Raises:
+        DataError: a part, table or image that is missing, or anything in them that
+            differs from the data set's known classes and counts.
+    """
+    parts = _checked_parts(parts)
+    if coarse not in COARSE:
+        raise DataError(f"coarse is {coarse!r}; give one of {', '.join(COARSE)}")
+    base = _find(Path(root))
+    if base is None:
+        raise DataError(
+            f"{root}: no Stanford Cars 196 here; expected {', '.join(MARKS[:3])} "
+            f"(torchvision's layout) or {', '.join(MARKS[3:])} (metric learning's); "
+            f"{WHERE}"
+        )
+    torchvision = any((base / mark).exists() for mark in MARKS[:3])
+    if (base / "car_ims").exists() or not torchvision:
+        paths, classes = _metric_learning_layout(base, parts)
+    else:
+        paths, classes = _torchvision_layout(base, parts)
+    _check_counts(base, classes, parts)
+    fine_names = tuple(car.name for car in car_classes())
+    above = [getattr(car, coarse) for car in car_classes()]
+    coarse_names = tuple(dict.fromkeys(above))
+    labels = Hierarchy(
+        torch.from_numpy(classes - 1),
+        torch.tensor([coarse_names.index(name) for name in above]),
+        fine_names,
+        coarse_names,
+    )
+    name = "cars196" if parts == PARTS else f"cars196 ({parts[0]} part)"
+    images = ImageSet.from_files(name, paths, labels)
+    return zero_shot(images, fine_names[: len(fine_names) // 2])  # 1-98, 99-196
+
+
+def is_cars196(root: str | os.PathLike) -> bool:
+    """Whether a folder, or its child, looks like Stanford Cars in either layout."""
+    return _find(Path(root)) is not None
+
+
+def _find(root: Path) -> Path | None:
+    if not root.is_dir():
+        return None
+    children = [p for p in root.iterdir() if p.name.lower() in FOLDER_NAMES]
+    for base in (root, *sorted(children)):
+        if any((base / mark).exists() for mark in MARKS):
+            return base
+    return None
+
+
+def _checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
+    given = (parts,) if isinstance(parts, str) else tuple(parts)
+    if not given or set(given) - set(PARTS):
+        raise DataError(
+            f"parts is {given}; give ('train', 'test'), ('train',) or ('test',)"
+        )
+    return tuple(part for part in PARTS if part in given)  # in the official order
+
+
+def _torchvision_layout(base: Path, parts: tuple[str, ...]):
+    for part in parts:
+        if not (base / f"cars_{part}").is_dir():
+            raise _part_absent(base / f"cars_{part}", part)
+    _check_names(base / "devkit" / "cars_meta.mat")
+    paths, classes = [], []
+    for part in parts:
+        if part == "train":
+            table = base / "devkit" / "cars_train_annos.mat"
+        else:  # some copies keep it beside the others
+            places = (base, base / "devkit")
+            tables = [p / "cars_test_annos_withlabels.mat" for p in places]
+            table = next((p for p in tables if p.exists()), tables[0])
+        names, labels = _read_annotations(table, "fname", "class")
+        names = [str(name) for name in names]
+        images = base / f"cars_{part}"
+        _check_same_files(images, names, table)
+        paths += [images / name for name in names]
+        classes.append(_whole(table, "class", labels, 1, len(car_classes())))
+    return paths, np.concatenate(classes)
+
+
+def _metric_learning_layout(base: Path, parts: tuple[str, ...]):
+    table, images = base / "cars_annos.mat", base / "car_ims"
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder, but {table.name} is here; {WHERE}")
+    _check_names(table)
+    names, labels, test = _read_annotations(table, "relative_im_path", "class", "test")
+    names = [str(name).removeprefix("car_ims/") for name in names]
+    _check_same_files(images, names, table)
+    classes = _whole(table, "class", labels, 1, len(car_classes()))
+    is_test = _whole(table, "test", test, 0, 1)
+    rows = []
+    for part in parts:
+        rows += np.flatnonzero(is_test == (part == "test")).tolist()
+        if (part == "test") not in is_test:
+            raise _part_absent(table, part)
+    return [images / names[row] for row in rows], classes[rows]
+
+
+def _part_absent(path: Path, part: str) -> DataError:
+    other = PARTS[1 - PARTS.index(part)]
+    return DataError(
+        f"{path}: the official {part} part is not here; pass parts=({other!r},) to go "
+        f"without it, or {WHERE}"
+    )
+
+
+def _read_mat(path: Path, variable: str) -> np.ndarray:
+    from scipy.io import loadmat  # half a second: not before it is needed
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; {WHERE}")
+    try:
+        content = loadmat(path, squeeze_me=True)
+    except Exception as error:  # scipy raises many types on a broken file
+        raise DataError(
+            f"{path}: not a MATLAB table that can be read ({error}); {WHERE}"
+        ) from None
+    if variable not in content:
+        found = ", ".join(k for k in content if not k.startswith("__")) or "nothing"
+        raise DataError(
+            f"{path}: holds {found}, expected {variable!r}; is it the right file?"
+        )
+    return np.atleast_1d(content[variable])
+
+
+def _read_annotations(path: Path, *fields: str) -> list[list]:
+    rows = _read_mat(path, "annotations")
+    found = rows.dtype.names or ()
+    for field in fields:
+        if field not in found:
+            raise DataError(
+                f"{path}: annotations have no field {field!r}, only "
+                f"{', '.join(found) or 'plain values'}; is it the right file?"
+            )
+    return [list(rows[field]) for field in fields]
+
+
+def _whole(path: Path, field: str, values: list, low: int, high: int) -> np.ndarray:
+    for row, value in enumerate(values, start=1):
+        if not (np.isscalar(value) and value in range(low, high + 1)):
+            raise DataError(
+                f"{path}: {field} of row {row} is {value!r}; expected a whole number "
+                f"from {low} to {high}"
+            )
+    return np.array(values, dtype=np.int64)
+
+
+def _check_names(path: Path) -> None:
+    given = [str(name) for name in _read_mat(path, "class_names")]
+    expected = [car.name for car in car_classes()]
+    if len(given) != len(expected):
+        raise DataError(
+            f"{path}: {len(given)} class names, expected {len(expected)}; {WHERE}"
+        )
+    for number, (name, known) in enumerate(zip(given, expected, strict=True), start=1):
+        # letters and digits only: some copies write "C/V" as "C-V"
+        if re.sub(r"\W", "", name) != re.sub(r"\W", "", known):
+            raise DataError(
+                f"{path}: class {number} is named {name!r}, expected {known!r}; {WHERE}"
+            )
+
+
+def _check_same_files(images: Path, names: list[str], table: Path) -> None:
+    there = {p.name for p in images.iterdir() if not p.name.startswith(".")}
+    if absent := [name for name in names if name not in there]:
+        raise DataError(
+            f"{images / absent[0]}: {table.name} has a label for it, but there is no "
+            f"such image ({len(absent)} of {len(names)} are missing); {WHERE}"
+        )
+    if extra := sorted(there - set(names)):
+        raise DataError(
+            f"{images / extra[0]}: {table.name} has no label for it ({len(extra)} such "
+            "files); take it out of the folder"
+        )
+
+
+def _check_counts(base: Path, classes: np.ndarray, parts: tuple[str, ...]) -> None:
+    counts = np.bincount(classes, minlength=len(car_classes()) + 1)[1:].tolist()
+    for number, (car, given) in enumerate(zip(car_classes(), counts, strict=True), 1):
+        expected = sum(getattr(car, f"{part}_images") for part in parts)
+        if given != expected:
+            raise DataError(
+                f"{base}: class {number}, {car.name!r}, has {given} images in the "
+                f"official {' and '.join(parts)} part, expected {expected}; {WHERE}"
+            )

@@ -1,0 +1,79 @@
+"""A contact sheet: a few fine classes of a data set, one row each."""
+
+import torch
+from PIL import Image, ImageDraw, ImageOps
+
+from qsel.data.loading import DataError, ImageSet
+
+MARGIN = 4  # pixels around each picture
+LABEL = 170  # pixels for a row's names
+
+
+def contact_sheet(
+    images: ImageSet,
+    fine_classes: int = 8,
+    images_per_class: int = 8,
+    seed: int = 0,
+    tile: int = 96,
+) -> Image.Image:
+    """Some pictures of some fine classes, their names at the left of each row.
+
+    The classes are spread evenly over the data set's coarse classes where it has
+    more than are asked for; which pictures are shown is drawn at random.
+
+    Args:
+        images: any data set.
+        fine_classes: rows; all classes if there are fewer.
+        images_per_class: columns; a smaller class leaves its last places empty.
+        seed: another seed shows other classes and pictures.
+        tile: side of a picture in pixels; pictures keep their proportions.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        DataError: a number of rows, columns or pixels below one.
+    """
+    asked = dict(
+        fine_classes=fine_classes, images_per_class=images_per_class, tile=tile
+    )
+    for name, value in asked.items():
+        if value < 1:
+            raise DataError(f"{name} is {value}; a contact sheet needs at least 1")
+    labels, generator = images.hierarchy, torch.Generator().manual_seed(seed)
+    rows = _spread(labels.coarse_of_fine, fine_classes, generator)
+    cell = tile + 2 * MARGIN
+    size = (LABEL + images_per_class * cell, len(rows) * cell)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, fine in enumerate(rows):
+        names = (
+            labels.coarse_names[int(labels.coarse_of_fine[fine])],
+            labels.fine_names[fine],
+        )
+        for line, name in enumerate(dict.fromkeys(names)):
+            short = name if len(name) <= 26 else name[:25] + "…"
+            colour = "black" if line else "dimgray"
+            draw.text((MARGIN, row * cell + MARGIN + 14 * line), short, colour)
+        members = (labels.fine == fine).nonzero().squeeze(1)  # (n,)
+        order = torch.randperm(len(members), generator=generator)
+        for column, i in enumerate(members[order][:images_per_class].tolist()):
+            picture = Image.fromarray(images[i].permute(1, 2, 0).numpy())
+            picture = ImageOps.contain(picture, (tile, tile), Image.Resampling.BICUBIC)
+            left = LABEL + column * cell + (cell - picture.width) // 2
+            sheet.paste(picture, (left, row * cell + (cell - picture.height) // 2))
+    return sheet
+
+
+def _spread(
+    coarse_of_fine: torch.Tensor, count: int, generator: torch.Generator
+) -> list[int]:
+    """So many fine classes, taken in turn from each coarse class, in label order."""
+    order = torch.randperm(len(coarse_of_fine), generator=generator).tolist()
+    taken_of_coarse: dict[int, int] = {}
+    turn = {}
+    for fine in order:
+        coarse = int(coarse_of_fine[fine])
+        turn[fine] = taken_of_coarse.get(coarse, 0)
+        taken_of_coarse[coarse] = turn[fine] + 1
+    return sorted(sorted(order, key=turn.__getitem__)[:count])

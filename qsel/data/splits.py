@@ -1,0 +1,162 @@
+"""Zero-shot splits: the classes that are tested were never trained on."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from qsel.data.loading import DataError, ImageSet
+from qsel.hierarchy import Hierarchy, HierarchyError
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Images to train on and images to test on, of different fine classes.
+
+    Coarse classes may stand on both sides; the paper's Cars196 split shares most.
+
+    Raises:
+        DataError: a fine class stands on both sides.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+
+    def __post_init__(self):
+        seen = set(self.train.hierarchy.fine_names)
+        shared = [f for f in self.test.hierarchy.fine_names if f in seen]
+        if shared:
+            raise DataError(
+                f"{self.name}: fine class {shared[0]!r} is both trained and tested on "
+                f"({len(shared)} such classes); give each fine class to one side"
+            )
+
+
+def zero_shot(
+    images: ImageSet, train_fine: Collection[str], name: str | None = None
+) -> ZeroShot:
+    """Train on the fine classes named, test on all others.
+
+    Raises:
+        DataError: a name that is not there, or a side without a class.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = Hierarchy.from_names(["a3", "a4", "tt"], ["sedan"] * 2 + ["coupe"])
+        >>> cars = ImageSet.from_array("audi", np.zeros((3, 3, 8, 8), "uint8"), labels)
+        >>> zero_shot(cars, ["a3", "tt"]).test.hierarchy.fine_names
+        ('a4',)
+    """
+    name = name or images.name
+    names = images.hierarchy.fine_names
+    train_fine = set(train_fine)
+    if unknown := sorted(train_fine.difference(names)):
+        raise DataError(
+            f"{name}: no fine class is called {unknown[0]!r}; the first three of "
+            f"{len(names)} are {', '.join(map(repr, names[:3]))}"
+        )
+    trained = torch.tensor([f in train_fine for f in names])
+    for side, classes in (("train", trained.sum()), ("test", (~trained).sum())):
+        if not classes:
+            raise DataError(
+                f"{name}: the {side} side gets none of the {len(names)} fine classes; "
+                "give each side at least one"
+            )
+    train = trained[images.hierarchy.fine]  # (N,)
+    return ZeroShot(
+        name,
+        images.subset(train, f"{name} train"),
+        images.subset(~train, f"{name} test"),
+    )
+
+
+def split_fine_classes(
+    hierarchy: Hierarchy, test_fraction: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Fine classes to train and to test on, drawn within each coarse class.
+
+    Of the n fine classes under a coarse class, n * test_fraction rounded to the
+    nearest whole number are tested, an exact half rounded down. With n >= 2 each side
+    gets at least one. The draw depends on names and seed, not on their order.
+
+    Args:
+        hierarchy: the classes to divide.
+        test_fraction: above 0 and below 1.
+        seed: equal seeds give equal splits.
+
+    Returns:
+        Names to train on and names to test on, each in the hierarchy's order.
+
+    Raises:
+        DataError: a fraction that is not between 0 and 1.
+
+    Example:
+        >>> labels = Hierarchy.from_names(["a3", "a4", "a6"], ["sedan"] * 3)
+        >>> [len(side) for side in split_fine_classes(labels, 0.5, seed=0)]
+        [2, 1]
+    """
+    if not 0 < test_fraction < 1:
+        raise DataError(
+            f"the fraction of fine classes held out is {test_fraction}; give a number "
+            "above 0 and below 1, such as 0.5"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    under: dict[str, list[str]] = {name: [] for name in sorted(hierarchy.coarse_names)}
+    coarse_of_fine = hierarchy.coarse_of_fine.tolist()
+    for f, c in zip(hierarchy.fine_names, coarse_of_fine, strict=True):
+        under[hierarchy.coarse_names[c]].append(f)
+    held_out = set()
+    for siblings in under.values():
+        n = len(siblings)
+        count = math.ceil(n * test_fraction - 0.5)  # half a class goes to training
+        if n >= 2:
+            count = min(max(count, 1), n - 1)
+        order = torch.randperm(n, generator=generator).tolist()
+        held_out.update(sorted(siblings)[i] for i in order[:count])
+    return (
+        tuple(f for f in hierarchy.fine_names if f not in held_out),
+        tuple(f for f in hierarchy.fine_names if f in held_out),
+    )
+
+
+def split_by_fraction(
+    images: ImageSet, test_fraction: float, seed: int, name: str | None = None
+) -> ZeroShot:
+    """``split_fine_classes`` of an image set, with a train side that can be trained on.
+
+    Raises:
+        DataError: a wrong fraction, or a train side in which no sample can be a
+            reference.
+    """
+    train_fine, _ = split_fine_classes(images.hierarchy, test_fraction, seed)
+    split = zero_shot(images, train_fine, name)
+    try:
+        split.train.hierarchy.references()
+    except HierarchyError as error:
+        reason = str(error).rpartition("; ")[0]  # its advice is for a whole set
+        raise DataError(
+            f"{split.name}: with {test_fraction} of the fine classes held out, the "
+            f"{len(train_fine)} left cannot be trained on: {reason}; hold out less, or "
+            "add fine classes"
+        ) from None
+    return split
+
+
+def validation(train: ImageSet, fraction: float = 0.25, seed: int = 0) -> ZeroShot:
+    """Hold out some *training* fine classes, to choose settings on.
+
+    The test classes are not needed and not touched: train on ``.train``, compare
+    settings on ``.test``, then train the chosen ones on all of ``train``.
+
+    Args:
+        train: the train side of a ``ZeroShot``.
+        fraction: of its fine classes that are held out, within each coarse class; see
+            ``split_fine_classes`` for the rounding.
+        seed: equal seeds give equal splits.
+
+    Raises:
+        DataError: as ``split_by_fraction``.
+    """
+    return split_by_fraction(train, fraction, seed, f"{train.name} validation")

@@ -1,0 +1,209 @@
+"""SynthCars, the embedded data set: 196 car models in 22 body types, drawn in code.
+
+Nothing is downloaded. Fine classes per coarse class, and the half that each stands
+in, are those of Cars196 under its ``token22`` labels: 98 models to train on, 98 others
+to test on, six body types of the train half with a single model. A model is a shape
+(``carshapes``); paint, view, place, background, light, occlusion, blur and noise are
+drawn anew for every picture (``cardrawing``).
+
+Pictures are drawn once and kept in the user's cache folder, or in the folder that
+the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of the
+settings and of the drawing code, so a changed drawer never reads old pictures.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import PIL
+from platformdirs import user_cache_dir
+from tqdm.auto import tqdm
+
+from qsel.data import cardrawing, carshapes
+from qsel.data.loading import DataError, ImageSet
+from qsel.data.splits import ZeroShot
+from qsel.hierarchy import Hierarchy
+
+SIZE = 64  # pixels
+IMAGES_PER_MODEL = 40
+
+
+def synthcars(
+    seed: int = 0,
+    size: int = SIZE,
+    images_per_model: int = IMAGES_PER_MODEL,
+    processes: int | None = None,
+) -> ZeroShot:
+    """SynthCars, from the cache or drawn now.
+
+    Args:
+        seed: another seed gives other models and other pictures of them.
+        size: side of a picture in pixels, 16 to 256.
+        images_per_model: pictures of each of the 196 models, at least 1.
+        processes: how many draw; one for each core by default. The pictures are the
+            same for any number.
+
+    Returns:
+        98 models to train on and 98 others to test on; (3, size, size) uint8 images.
+
+    Raises:
+        DataError: a setting out of its range, or a cache folder that cannot be written.
+
+    Example:
+        >>> cars = synthcars(size=16, images_per_model=1)
+        >>> len(cars.train), tuple(cars.test[0].shape)
+        (98, (3, 16, 16))
+        >>> cars.train.hierarchy.coarse_names[:3]
+        ('sedan', 'convertible', 'suv')
+    """
+    _check_whole("seed", seed, 0, 2**32 - 1)
+    _check_whole("size", size, 16, 256)
+    _check_whole("images_per_model", images_per_model, 1, 1000)
+    path = cache_file(seed, size, images_per_model)
+    shape = (196 * images_per_model, size, size, 3)
+    pixels = _read(path, shape)
+    if pixels is None:
+        pixels = draw(seed, size, images_per_model, processes)
+        _write(path, pixels)
+    halves = np.split(pixels, 2)  # (98 * images_per_model, size, size, 3) each
+    train, test = (
+        ImageSet.from_array(f"synthcars {half}", part, labels(half, images_per_model))
+        for half, part in zip(("train", "test"), halves, strict=True)
+    )
+    return ZeroShot("synthcars", train, test)
+
+
+def labels(half: str, images_per_model: int) -> Hierarchy:
+    """The two label levels of the "train" or the "test" half, model after model.
+
+    Example:
+        >>> half = labels("train", 2)
+        >>> len(half), half.fine_names[0], len(half.coarse_names)
+        (196, 'sedan 01', 17)
+    """
+    fine, coarse = [], []
+    for name, number in _models(half):
+        fine += [f"{name} {number + 1:02d}"] * images_per_model
+        coarse += [name] * images_per_model
+    return Hierarchy.from_names(fine, coarse)
+
+
+def _models(half: str) -> list[tuple[str, int]]:
+    """Body type and number within it of the 98 models of a half."""
+    models = []
+    for name, (train, test, _) in carshapes.BODY_TYPES.items():
+        numbers = range(train) if half == "train" else range(train, train + test)
+        models += [(name, number) for number in numbers]
+    return models
+
+
+def draw(
+    seed: int, size: int, images_per_model: int, processes: int | None = None
+) -> np.ndarray:
+    """Draw all pictures, model after model.
+
+    The drawers are plain child programs that read their models as JSON and answer in
+    bytes: that works from a notebook, a script without a main guard and beside
+    running threads alike.
+
+    Returns:
+        (196 * images_per_model, size, size, 3) uint8, train half first.
+    """
+    shapes = {name: carshapes.body_shapes(name, seed) for name in carshapes.BODY_TYPES}
+    models = _models("train") + _models("test")
+    jobs = [
+        dict(shape=shapes[name][number], seed=[seed, model], size=size)
+        | dict(count=images_per_model)
+        for model, (name, number) in enumerate(models)
+    ]
+    pixels = np.empty((len(jobs), images_per_model, size, size, 3), np.uint8)
+    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    bar = tqdm(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2)
+
+    def draw_share(first: int) -> None:
+        share = range(first, len(jobs), processes)
+        command = [sys.executable, "-P", cardrawing.__file__]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as drawer:
+            drawer.stdin.write(json.dumps([jobs[i] for i in share]).encode())
+            drawer.stdin.close()
+            for i in share:
+                drawn = drawer.stdout.read(pixels[i].nbytes)
+                if len(drawn) < pixels[i].nbytes:
+                    raise RuntimeError("a drawing process ended early; see above")
+                pixels[i] = np.frombuffer(drawn, np.uint8).reshape(pixels[i].shape)
+                bar.update()
+
+    with bar, ThreadPoolExecutor(processes) as pool:
+        list(pool.map(draw_share, range(processes)))
+    return pixels.reshape(-1, size, size, 3)
+
+
+# --- the cache -------------------------------------------------------------------
+
+
+def cache_file(seed: int, size: int, images_per_model: int) -> Path:
+    """Where the pictures of these settings are kept."""
+    folder = Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
+    key = hashlib.sha256()
+    for module in (cardrawing, carshapes):
+        key.update(Path(module.__file__).read_bytes())
+    versions = [np.__version__, PIL.__version__]
+    key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
+    return folder / f"synthcars-{key.hexdigest()[:16]}.npz"
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The cached pictures, or None if there are none that can be trusted."""
+    try:
+        with np.load(path, allow_pickle=False) as file:  # checks each entry's CRC-32
+            pixels = file["pixels"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error)
+    else:
+        if pixels.shape == shape and pixels.dtype == np.uint8:
+            return pixels
+        reason = f"{pixels.dtype} of shape {pixels.shape} instead of uint8 of {shape}"
+    warnings.warn(
+        f"the cached pictures in {path} cannot be used ({reason}); drawing them again",
+        stacklevel=3,
+    )
+    return None
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    """Write whole or not at all: another process may read or write the same file."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(".part", path.stem, path.parent)
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, pixels=pixels)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"cannot keep the pictures in {path.parent} ({error.strerror or error}); "
+            "set QSEL_CACHE to a folder that can be written"
+        ) from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _check_whole(name: str, value: int, low: int, high: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        raise DataError(
+            f"{name} is {value!r}; expected a whole number, {low} to {high}"
+        )

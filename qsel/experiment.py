@@ -1,0 +1,160 @@
+"""One run: train, evaluate on the unseen classes, write the record."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qsel.config import Config, preset
+from qsel.data.splits import ZeroShot
+from qsel.inputs import Features, Images
+from qsel.runs import Record, RunError, command, versions
+from qsel.storage import written_whole
+from qsel.training import best_device, embed, evaluate, prepare, train
+
+# Sources that draw, drive or print: changing them does not change a result.
+_NOT_COMPUTING = ("__init__.py", "book.py", "cli.py", "figures.py", "table1.py")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is asked for: the data, the settings, and how to name them in a record.
+
+    Attributes:
+        data: training and unseen test classes.
+        source: what ``--data`` names, without the folders around it.
+        preset: the preset that ``config`` started from.
+        config: every setting that changes the result.
+    """
+
+    data: ZeroShot
+    source: str
+    preset: str
+    config: Config
+
+
+def run(
+    setup: Setup,
+    folder: Path,
+    device: torch.device | None = None,
+    workers: int = 0,
+) -> Record:
+    """Train, evaluate and record; or return the record of a run that is done.
+
+    The folder receives ``record.json`` and ``model.pt``, and while training goes on a
+    ``checkpoint.pt`` from which an interrupted run continues.
+
+    Args:
+        setup: what is asked for.
+        folder: of this run alone.
+        device: by default the fastest at hand.
+        workers: processes that decode image files.
+
+    Raises:
+        RunError: the folder holds a run of other settings or data.
+        HierarchyError, ModelError, TrainingError: see ``qsel.training.train``.
+    """
+    done = finished(setup, folder)
+    if done is not None:
+        return done
+    device = device or best_device()
+    checkpoint = folder / "checkpoint.pt"
+    trained = train(setup.data, setup.config, device, workers, checkpoint)
+    began = time.perf_counter()
+    labels = setup.data.test.hierarchy.fine
+    record = Record(
+        config=setup.config.to_dict(),
+        preset=setup.preset,
+        data=describe(setup.data),
+        metrics=evaluate(embed(trained.model, trained.test), labels),
+        baseline=evaluate(trained.start, labels),
+        curve=trained.curve,
+        command=command(setup.source, setup.preset, setup.config, preset(setup.preset)),
+        versions=versions() | {"source": source_fingerprint()},
+        device=_name(device),
+        seconds={
+            "training": round(trained.seconds, 1),
+            "evaluation": round(time.perf_counter() - began, 1),
+        },
+    )
+    with written_whole(folder / "model.pt") as unfinished:
+        torch.save(trained.model.state_dict(), unfinished)
+    record.save(folder / "record.json")
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def finished(setup: Setup, folder: Path) -> Record | None:
+    """The record in a folder, if it is of this run and of this version of the code.
+
+    Raises:
+        RunError: the folder holds a run of other settings or data.
+    """
+    path = folder / "record.json"
+    if not path.exists():
+        return None
+    done = Record.load(path)
+    if done.config != setup.config.to_dict() or done.data != describe(setup.data):
+        raise RunError(
+            f"{folder} holds another run ({done.command}); choose another folder, or "
+            "remove it"
+        )
+    return done if done.versions.get("source") == source_fingerprint() else None
+
+
+def load_model(
+    setup: Setup, folder: Path, device: torch.device | None = None, workers: int = 0
+) -> tuple[nn.Module, Images | Features, Images | Features]:
+    """The trained network of a run, with its training and test inputs.
+
+    Raises:
+        RunError: no network in the folder.
+    """
+    path = folder / "model.pt"
+    if not path.is_file():
+        raise RunError(
+            f"no trained network at {path}; run `qsel train` with --out first"
+        )
+    device = device or best_device()
+    model, train_inputs, test_inputs = prepare(
+        setup.data, setup.config, device, workers
+    )
+    state = torch.load(path, map_location=device, weights_only=True)
+    model.load_state_dict(state)
+    return model.eval(), train_inputs, test_inputs
+
+
+def describe(data: ZeroShot) -> dict[str, object]:
+    """What a record says of the data: counts and fingerprints, no path."""
+    described: dict[str, object] = {"name": data.name}
+    for part, images in (("train", data.train), ("test", data.test)):
+        labels = images.hierarchy
+        described[part] = {
+            "images": len(labels),
+            "fine classes": len(labels.fine_names),
+            "coarse classes": len(labels.coarse_names),
+            "fingerprint": images.fingerprint,
+        }
+    labels = data.train.hierarchy
+    described["never references"] = len(labels) - len(labels.references())
+    return described
+
+
+def source_fingerprint() -> str:
+    """12 hexadecimal digits over the package's files that compute a result."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.name not in _NOT_COMPUTING:
+            digest.update(path.relative_to(package).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"

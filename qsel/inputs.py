@@ -1,0 +1,159 @@
+"""From a data set to what a network eats: images, or a frozen trunk's features.
+
+Both kinds offer the same two things: ``stream`` for training batches, augmented, and
+``everything`` for the whole set in order, plain.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from qsel.config import Config
+from qsel.data.loading import ImageSet
+from qsel.storage import cache_folder, written_whole
+
+# Of the ImageNet images that torchvision's weights were trained on.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EVALUATION_BATCH = 256
+
+
+class Images:
+    """Images, decoded, cropped and normalised on the way.
+
+    Args:
+        images: the data set.
+        config: ``image_size``, ``resize``, ``augment``, ``crop_scale``.
+        device: where batches go.
+        workers: processes that decode; images in memory need none.
+    """
+
+    def __init__(
+        self, images: ImageSet, config: Config, device: torch.device, workers: int = 0
+    ):
+        size = config.image_size
+        plain = [
+            v2.Resize(config.resize, antialias=True),
+            v2.CenterCrop(size),
+        ]
+        augmented = [
+            v2.RandomResizedCrop(size, (config.crop_scale, 1), antialias=True),
+            v2.RandomHorizontalFlip(),
+        ]
+        self.images = images
+        self.device = device
+        self.workers = workers if images.pixels is None else 0
+        self._plain = v2.Compose(plain)
+        self._augmented = v2.Compose(augmented if config.augment else plain)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Augmented images of each batch of indices: (B, 3, S, S), normalised."""
+        return self._load(self._augmented, batch_sampler=[b.tolist() for b in batches])
+
+    def everything(self) -> Iterator[Tensor]:
+        """All images in order, not augmented: batches (B, 3, S, S), normalised."""
+        return self._load(self._plain, batch_size=EVALUATION_BATCH)
+
+    def _load(self, transform: v2.Transform, **batching) -> Iterator[Tensor]:
+        loader = DataLoader(
+            _Transformed(self.images, transform),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            **batching,
+        )
+        for batch in loader:
+            batch = batch.to(self.device, non_blocking=True).float() / 255
+            yield v2.functional.normalize(batch, MEAN, STD)
+
+
+class _Transformed(Dataset):
+    def __init__(self, images: ImageSet, transform: v2.Transform):
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.transform(self.images[i])
+
+
+class Features:
+    """A frozen trunk's features of every image, and of augmented views of it.
+
+    Args:
+        features: (1 + views, N, features); the first is the plain view.
+        device: where batches go.
+    """
+
+    def __init__(self, features: Tensor, device: torch.device):
+        self.features = features.to(device)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Features of each batch of indices, each of a view drawn at random: (B, F)."""
+        for batch in batches:
+            view = torch.randint(len(self.features), batch.shape)
+            yield self.features[view, batch]
+
+    def everything(self) -> Iterator[Tensor]:
+        """Plain features of all images, in order: one batch (N, F)."""
+        yield self.features[0]
+
+
+@torch.inference_mode()
+def frozen_features(
+    trunk: nn.Module,
+    images: ImageSet,
+    config: Config,
+    device: torch.device,
+    views: int = 0,
+    workers: int = 0,
+) -> Tensor:
+    """Features of all images and of augmented views, computed once and cached.
+
+    The cache is keyed by the trunk's weights, the images and the crop settings. The
+    augmented views are drawn from seed 0 whatever the run's seed, so that all runs
+    share them.
+
+    Args:
+        trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
+        images: the data set.
+        config: as for ``Images``.
+        device: where the trunk runs.
+        views: augmented views beside the plain one.
+        workers: processes that decode.
+
+    Returns:
+        (1 + views, N, features) float32 on the CPU.
+    """
+    trunk = trunk.to(device).eval()
+    inputs = Images(images, config, device, workers)
+    key = hashlib.sha256(images.fingerprint.encode())
+    for name, value in trunk.state_dict().items():
+        key.update(name.encode() + value.cpu().numpy().tobytes())
+    found = []
+    for view in range(1 + views):
+        settings = [config.trunk, config.resize, config.image_size, view]
+        if view:
+            settings += [config.augment, config.crop_scale]
+        name = hashlib.sha256(repr((key.hexdigest(), settings)).encode()).hexdigest()
+        path = cache_folder() / "features" / f"{name[:24]}.pt"
+        if not path.exists():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(view)
+                everyone = torch.arange(len(images)).split(EVALUATION_BATCH)
+                batches = inputs.stream(everyone) if view else inputs.everything()
+                bar = tqdm(
+                    batches,
+                    total=len(everyone),
+                    desc=f"features of {images.name}, view {view + 1}/{1 + views}",
+                    unit="batch",
+                )
+                computed = torch.cat([trunk(batch).float().cpu() for batch in bar])
+            with written_whole(path) as unfinished:
+                torch.save(computed, unfinished)
+        found.append(torch.load(path, weights_only=True))
+    return torch.stack(found)

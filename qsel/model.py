@@ -1,0 +1,216 @@
+"""The network of Figure 1: one trunk, one 1024-d layer, two class heads.
+
+All four images of a quadruplet pass through the same weights.
+"""
+
+import importlib
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from qsel.config import Config
+
+
+class ModelError(ValueError):
+    """A trunk or weights that cannot be used."""
+
+
+class Head(nn.Module):
+    """What follows the trunk: the last fully connected layer and both classifiers.
+
+    Args:
+        features: width of the trunk's output.
+        coarse_classes: C, outputs of the coarse head (g in the paper's text).
+        fine_classes: F, outputs of the fine head (h in the paper's text).
+        config: ``embedding_dim``, ``dropout``, ``normalise``.
+
+    Example:
+        >>> head = Head(8, 2, 5, Config(embedding_dim=4))
+        >>> embedding, coarse, fine = head(torch.randn(3, 8))
+        >>> embedding.shape, coarse.shape, fine.shape
+        (torch.Size([3, 4]), torch.Size([3, 2]), torch.Size([3, 5]))
+    """
+
+    def __init__(
+        self, features: int, coarse_classes: int, fine_classes: int, config: Config
+    ):
+        super().__init__()
+        # Identity until `standardise` sets them.
+        self.register_buffer("shift", torch.zeros(features))
+        self.register_buffer("whitening", torch.empty(0))
+        self.dropout = nn.Dropout(config.dropout)
+        self.embedding = nn.Linear(features, config.embedding_dim)
+        self.coarse = nn.Linear(config.embedding_dim, coarse_classes)
+        self.fine = nn.Linear(config.embedding_dim, fine_classes)
+        self.normalise = config.normalise
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, features) → embeddings (B, D), coarse and fine scores (B, C), (B, F)."""
+        features = features - self.shift
+        if len(self.whitening):
+            features = features @ self.whitening
+        x = self.embedding(self.dropout(features))  # (B, D)
+        embedding = nn.functional.normalize(x, dim=1) if self.normalise else x
+        return embedding, self.coarse(x), self.fine(x)
+
+    @torch.no_grad()
+    def standardise(self, features: Tensor, share: float) -> None:
+        """Give frozen features zero mean and a balanced covariance.
+
+        x → (x - mean) S^(-1/2), with S = share · Σ + (1 - share) · diag(Σ) and Σ the
+        covariance of the training features: share 0 scales each feature by itself,
+        share 1 whitens them.
+
+        Args:
+            features: (N, features) of the training set, N of at least 2.
+            share: from 0 to 1.
+        """
+        x = features.double()
+        covariance = x.T.cov()
+        mixed = share * covariance
+        mixed.diagonal().copy_(covariance.diagonal())
+        values, vectors = torch.linalg.eigh(mixed)
+        # Features that never vary carry nothing; keep them from being blown up.
+        values = values.clamp_min(1e-6 * values.max().clamp_min(1e-12))
+        self.shift = x.mean(0).float()
+        self.whitening = (vectors * values.rsqrt() @ vectors.T).float()
+
+
+class EmbeddingModel(nn.Module):
+    """Trunk and head: images (B, 3, H, W) in, embeddings and class scores out."""
+
+    def __init__(self, trunk: nn.Module, head: Head):
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) → embeddings (B, D), coarse and fine scores (B, C), (B, F)."""
+        return self.head(self.trunk(images))
+
+
+def build_trunk(config: Config) -> tuple[nn.Module, int]:
+    """The trunk a configuration names, and the width of its features.
+
+    Args:
+        config: ``trunk``, ``weights`` and ``image_size``.
+
+    Returns:
+        A module (B, 3, H, W) → (B, features), and ``features``.
+
+    Raises:
+        ModelError: no such trunk, weights that cannot be had or do not fit, or a
+            module that does not return (B, features).
+
+    Example:
+        >>> from qsel.config import preset
+        >>> build_trunk(preset("laptop"))[1]
+        256
+    """
+    if ":" in config.trunk:
+        trunk = _call(config.trunk)
+        if config.weights not in (None, "imagenet"):
+            _load(trunk, config.weights)
+    elif config.trunk == "small":
+        trunk = small_trunk()
+        if config.weights == "imagenet":
+            raise ModelError(
+                "the small trunk has no ImageNet weights; set weights=none, or give a "
+                "file"
+            )
+        if config.weights is not None:
+            _load(trunk, config.weights)
+    else:
+        trunk = _torchvision_trunk(config.trunk, config.weights)
+    return trunk, _width(trunk, config)
+
+
+def small_trunk() -> nn.Sequential:
+    """Four convolutions, (B, 3, H, W) → (B, 256): trains from nothing on a CPU."""
+    layers: list[nn.Module] = []
+    for inside, out in ((3, 32), (32, 64), (64, 128), (128, 256)):
+        layers += [
+            nn.Conv2d(inside, out, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+        ]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ModelError(
+            f"trunk={name!r}; expected 'small', a torchvision classification model "
+            "(such as 'resnet50' or 'resnet101'), or 'package.module:function'"
+        )
+    pretrained = None
+    if weights == "imagenet":
+        # The first version is the one that existed when the paper was written.
+        pretrained = next(iter(torchvision.models.get_model_weights(name)))
+    try:
+        trunk = torchvision.models.get_model(name, weights=pretrained)
+    except OSError as error:
+        raise ModelError(
+            f"the ImageNet weights of {name} could not be downloaded ({error}); on a "
+            "machine with internet access fetch them once, then set weights to the file"
+        ) from error
+    if weights not in (None, "imagenet"):
+        _load(trunk, weights)
+    if hasattr(trunk, "aux_logits"):  # GoogLeNet and Inception train side branches
+        trunk.aux_logits = False
+    linear = [n for n, m in trunk.named_modules() if isinstance(m, nn.Linear)]
+    if not linear:
+        raise ModelError(
+            f"{name} ends in no fully connected layer to take off; give it as "
+            "'package.module:function' that returns (B, features)"
+        )
+    trunk.set_submodule(linear[-1], nn.Identity())
+    return trunk
+
+
+def _call(name: str) -> nn.Module:
+    module, _, function = name.partition(":")
+    try:
+        trunk = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"trunk={name!r} could not be made: {error}; expected "
+            "'package.module:function', importable from here (see PYTHONPATH), called "
+            "without arguments"
+        ) from error
+    if not isinstance(trunk, nn.Module):
+        raise ModelError(
+            f"trunk={name!r} returned a {type(trunk).__name__}; expected a torch module"
+        )
+    return trunk
+
+
+def _load(trunk: nn.Module, path: str) -> None:
+    if not Path(path).is_file():
+        raise ModelError(f"no weights at {path}; expected 'imagenet', a file, or none")
+    try:
+        trunk.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"the weights in {path} could not be loaded: {reason}; expected the "
+            "state_dict of this trunk, saved with torch.save"
+        ) from error
+
+
+@torch.no_grad()
+def _width(trunk: nn.Module, config: Config) -> int:
+    was_training = trunk.training
+    out = trunk.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+    trunk.train(was_training)
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ModelError(
+            f"trunk={config.trunk!r} turns one image into {shape}; expected a tensor "
+            "of shape (1, features)"
+        )
+    return out.shape[1]

@@ -1,0 +1,114 @@
+"""A run's record: everything needed to say where a number comes from.
+
+One JSON file a run, written whole or not at all. It holds no path and no name of the
+machine.
+"""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from qsel.config import Config
+from qsel.storage import written_whole
+
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+class RunError(ValueError):
+    """A record that cannot be read, or does not fit what it is compared with."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was run, on what, and what came out.
+
+    Attributes:
+        config: every setting, see ``qsel.config.Config``.
+        preset: the preset that the settings started from.
+        data: name and fingerprints of the training and the test images, class counts,
+            and how many images can never be a reference.
+        metrics: on the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over
+            k-means seeds.
+        baseline: the same of what the network starts from, before any training.
+        curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
+            two hinges are both zero, learning rate.
+        command: what repeats the run.
+        versions: Python, packages, git commit.
+        device: what it ran on.
+        seconds: wall-clock time of training and of evaluation.
+    """
+
+    config: dict
+    preset: str
+    data: dict
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    curve: list[dict[str, float]]
+    command: str
+    versions: dict[str, str]
+    device: str
+    seconds: dict[str, float]
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON, whole or not at all."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        with written_whole(path) as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Record":
+        """Read a record.
+
+        Raises:
+            RunError: no such file, or not a record; the path is named.
+        """
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise RunError(f"no run record at {path}") from error
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"{path} is not a run record of this version ({error}); remove it and "
+                "run again"
+            ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, and the commit of the source if it is in git."""
+    found = {"python": platform.python_version()}
+    found |= {name: version(name) for name in ("qsel", *PACKAGES)}
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = _output([*git, "rev-parse", "HEAD"])
+        changed = _output([*git, "status", "--porcelain", "--", "."])
+    except (OSError, subprocess.CalledProcessError):
+        return found
+    return found | {"commit": commit[:12] + (" with changes" if changed else "")}
+
+
+def command(source: str, preset: str, config: Config, base: Config) -> str:
+    """The ``qsel train`` call that repeats a run; only what differs is spelled out."""
+    words = ["qsel train", f"--data {source}", f"--preset {preset}"]
+    words += [f"--method {config.method}", f"--seed {config.seed}"]
+    wanted, given = config.to_dict(), base.to_dict()
+    words += [
+        f"--set {name}={_as_text(value)}"
+        for name, value in wanted.items()
+        if name not in ("method", "seed") and value != given[name]
+    ]
+    return " ".join(words)
+
+
+def _as_text(value: object) -> str:
+    return (
+        str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    )
+
+
+def _output(words: list[str]) -> str:
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True
+    ).stdout.strip()

@@ -1,0 +1,320 @@
+"""The loop: re-embed, select, load four images a quadruplet, step, record.
+
+Between two re-embeddings the training set's embeddings stand still, so the quadruplets
+of all the steps between are selected at once; that is also what lets worker processes
+load images ahead.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from qsel import losses, metrics
+from qsel.config import Config
+from qsel.data.splits import ZeroShot
+from qsel.hierarchy import Hierarchy
+from qsel.inputs import Features, Images, frozen_features
+from qsel.model import EmbeddingModel, Head, build_trunk
+from qsel.selection import select_quadruplets
+from qsel.storage import written_whole
+
+NMI_SEEDS = range(5)
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+@dataclass
+class Trained:
+    """A trained network with the inputs it was trained and is tested on."""
+
+    model: nn.Module
+    train: Images | Features
+    test: Images | Features
+    curve: list[dict[str, float]]
+    start: Tensor  # (N_test, features) the trunk's features of the test set, untrained
+    seconds: float  # of training, this session only
+
+
+def best_device() -> torch.device:
+    """The fastest device at hand: CUDA, Apple's Metal, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def prepare(
+    data: ZeroShot, config: Config, device: torch.device, workers: int = 0
+) -> tuple[nn.Module, Images | Features, Images | Features]:
+    """The untrained network of a run, and its training and test inputs.
+
+    Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
+    network is the head alone.
+    """
+    torch.manual_seed(config.seed)
+    hierarchy = data.train.hierarchy
+    trunk, width = build_trunk(config)
+    head = Head(width, len(hierarchy.coarse_names), len(hierarchy.fine_names), config)
+    if not config.freeze:
+        return (
+            EmbeddingModel(trunk, head).to(device),
+            Images(data.train, config, device, workers),
+            Images(data.test, config, device, workers),
+        )
+    train = frozen_features(trunk, data.train, config, device, config.views, workers)
+    test = frozen_features(trunk, data.test, config, device, workers=workers)
+    if config.whiten is not None:
+        head.standardise(train[0], config.whiten)
+    return head.to(device), Features(train, device), Features(test, device)
+
+
+@torch.inference_mode()
+def embed(model: nn.Module, inputs: Images | Features) -> Tensor:
+    """Embeddings of a whole set, in order and not augmented: (N, D) float32."""
+    was_training = model.training
+    model.eval()
+    with _precision(next(model.parameters()).device):
+        embeddings = [model(batch)[0].float() for batch in inputs.everything()]
+    model.train(was_training)
+    return torch.cat(embeddings)
+
+
+@torch.inference_mode()
+def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
+    """What the trunk alone says of a whole set: (N, features) float32."""
+    trunk = model.trunk if isinstance(model, EmbeddingModel) else nn.Identity()
+    was_training = model.training
+    model.eval()
+    features = torch.cat([trunk(batch).float() for batch in inputs.everything()])
+    model.train(was_training)
+    return features
+
+
+def evaluate(
+    embeddings: Tensor, labels: Tensor, ks: tuple[int, ...] = metrics.KS
+) -> dict[str, float]:
+    """All metrics of Table 1, and MAP@R, on embeddings of unseen classes.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) fine labels.
+        ks: the K of Recall@K.
+
+    Returns:
+        "R@K" for each K, "MAP@R", "NMI" (mean over k-means seeds) and "NMI sd", all as
+        fractions from 0 to 1.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+        >>> evaluate(x, torch.tensor([0, 0, 1, 1]), ks=(1,))
+        {'R@1': 1.0, 'MAP@R': 1.0, 'NMI': 1.0, 'NMI sd': 0.0}
+    """
+    recall = metrics.recall_at_k(embeddings, labels, ks)
+    found = {f"R@{k}": value for k, value in recall.items()}
+    found["MAP@R"] = metrics.map_at_r(embeddings, labels)
+    nmi = torch.tensor(
+        [metrics.nmi(embeddings, labels, seed) for seed in NMI_SEEDS],
+        dtype=torch.float64,
+    )
+    return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
+
+
+def train(
+    data: ZeroShot,
+    config: Config,
+    device: torch.device | None = None,
+    workers: int = 0,
+    checkpoint: Path | None = None,
+    after_epoch: Callable[[int, nn.Module], None] | None = None,
+) -> Trained:
+    """Train one network with one method of selecting quadruplets.
+
+    Stochastic gradient descent on equation (6), with the settings of ``config``. On
+    the CPU a seed repeats bit for bit, also across an interruption: each epoch draws
+    from its own random stream, and a checkpoint is kept after each.
+
+    Args:
+        data: training and unseen test classes.
+        config: every setting that changes the result.
+        device: by default the fastest at hand; CUDA runs in bfloat16.
+        workers: processes that decode image files.
+        checkpoint: file that is written after every epoch and resumed from if it is
+            there.
+        after_epoch: called with the epoch's number and the network, for figures that
+            follow the training.
+
+    Raises:
+        HierarchyError: no training image can be a reference.
+        TrainingError: the loss is not finite, or the checkpoint is of another run.
+    """
+    device = device or best_device()
+    references = data.train.hierarchy.references()
+    model, train_inputs, test_inputs = prepare(data, config, device, workers)
+    start = trunk_features(model, test_inputs)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    run = _Run(data.train.hierarchy, config, model, train_inputs, optimiser)
+    identity = {"config": config.to_dict(), "data": data.train.fingerprint}
+    curve = _resume(checkpoint, identity, model, optimiser)
+    began = time.perf_counter()
+    steps = max(1, len(references) // config.batch)
+    with tqdm(
+        total=config.epochs * steps,
+        initial=len(curve) * steps,
+        desc=f"{config.method}, seed {config.seed}",
+        unit="step",
+    ) as bar:
+        for epoch in range(len(curve), config.epochs):
+            curve.append(run.epoch(epoch, references, steps, bar))
+            if checkpoint:
+                state = identity | {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "curve": curve,
+                }
+                with written_whole(checkpoint) as unfinished:
+                    torch.save(state, unfinished)
+            if after_epoch:
+                after_epoch(epoch, model)
+    seconds = time.perf_counter() - began
+    return Trained(model.eval(), train_inputs, test_inputs, curve, start, seconds)
+
+
+@dataclass
+class _Run:
+    """What one epoch needs."""
+
+    hierarchy: Hierarchy
+    config: Config
+    model: nn.Module
+    inputs: Images | Features
+    optimiser: torch.optim.Optimizer
+
+    def epoch(self, epoch: int, references: Tensor, steps: int, bar: tqdm) -> dict:
+        """One pass over the references in random order; means over its steps."""
+        config = self.config
+        # Every epoch has its own random stream, so that a resumed run repeats it.
+        torch.manual_seed(config.seed * 1_000_003 + epoch + 1)
+        method = "random" if epoch < config.warmup else config.method
+        shuffled = references[torch.randperm(len(references))]
+        batches = shuffled[: steps * config.batch].split(config.batch)
+        every = config.refresh or steps
+        totals: dict[str, float] = {}
+        self.model.train()
+        for first in range(0, steps, every):
+            chunk = batches[first : first + every]
+            for step, (quadruplets, inputs) in enumerate(
+                self._load(method, chunk), start=first
+            ):
+                rate = self._set_rate((epoch + step / steps) / config.epochs)
+                found = self._step(quadruplets, inputs)
+                for name, value in found.items():
+                    totals[name] = totals.get(name, 0.0) + value / steps
+                bar.update()
+                bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
+        return {"epoch": epoch + 1, **totals, "learning_rate": rate}
+
+    def _load(
+        self, method: str, references: tuple[Tensor, ...]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Quadruplets (4, B) and their inputs (4·B, …), for some steps."""
+        gallery = None if method == "random" else embed(self.model, self.inputs)
+        labels = self.hierarchy
+        chosen = select_quadruplets(
+            gallery, labels.fine, labels.coarse, torch.cat(references), method
+        )
+        sizes = [len(r) for r in references]
+        quadruplets = chosen.stack().cpu().split(sizes, dim=1)
+        batches = self.inputs.stream([q.flatten() for q in quadruplets])
+        return zip(quadruplets, batches, strict=True)
+
+    def _step(self, quadruplets: Tensor, inputs: Tensor) -> dict[str, float]:
+        config, b = self.config, quadruplets.shape[1]
+        with _precision(inputs.device):
+            embeddings, coarse_scores, fine_scores = self.model(inputs)
+        four = embeddings.split(b)  # R, P⁺, P⁻, N, each (B, D)
+        r = quadruplets[0]
+        classification = losses.classification_loss(
+            coarse_scores[:b],
+            fine_scores[:b],
+            self.hierarchy.coarse[r].to(inputs.device),
+            self.hierarchy.fine[r].to(inputs.device),
+            config.coarse_weight,
+            config.fine_weight,
+            reduction="none",
+        )  # (B,)
+        margins = (config.margin1, config.margin2)
+        loss = losses.combined_loss(
+            *four,
+            classification,
+            *margins,
+            config.global_weight,
+            config.first_margin,
+            config.reduction,
+        )
+        if not loss.isfinite():
+            raise TrainingError(
+                f"the loss became {loss.item()}; a lower learning_rate "
+                f"(now {config.learning_rate}) or normalise=true usually helps"
+            )
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            hinges = losses.joint_loss(
+                *four, 0.0, *margins, config.first_margin, reduction="none"
+            )  # (B,)
+            spread = losses.global_loss(*four, *margins)
+        return {
+            "loss": loss.item(),
+            "distance": hinges.mean().item(),
+            "classification": classification.mean().item(),
+            "global": spread.item(),
+            "zero": (hinges == 0).float().mean().item(),
+        }
+
+    def _set_rate(self, progress: float) -> float:
+        config = self.config
+        rate = config.learning_rate
+        if config.schedule == "cosine":
+            rate *= 0.5 * (1 + torch.tensor(progress * torch.pi).cos().item())
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+
+def _precision(device: torch.device) -> torch.autocast:
+    """bfloat16 on CUDA; everything else in float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _resume(
+    checkpoint: Path | None,
+    identity: dict,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> list[dict[str, float]]:
+    if checkpoint is None or not checkpoint.exists():
+        return []
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    for name, wanted in identity.items():
+        if state[name] != wanted:
+            raise TrainingError(
+                f"the checkpoint {checkpoint} is of other {name}; remove it to start "
+                "anew, or give the run another folder"
+            )
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["curve"]

@@ -1,0 +1,141 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qsel.data.loading import DataError, ImageSet
+from qsel.data.splits import (
+    ZeroShot,
+    split_by_fraction,
+    split_fine_classes,
+    validation,
+    zero_shot,
+)
+from qsel.hierarchy import Hierarchy
+
+
+def hierarchy(sizes, images=2):
+    """``sizes[c]`` fine classes under coarse class c, each of ``images`` images."""
+    fine = [f"c{c}/f{f}" for c, n in enumerate(sizes) for f in range(n)]
+    fine = [name for name in fine for _ in range(images)]
+    return Hierarchy.from_names(fine, [name.split("/")[0] for name in fine])
+
+
+def image_set(sizes, images=2):
+    labels = hierarchy(sizes, images)
+    pixels = np.arange(len(labels), dtype="uint8")[:, None, None, None]
+    return ImageSet.from_array("cars", pixels.repeat(3, 1).repeat(2, 2), labels)
+
+
+def names_of(images):
+    return [images.hierarchy.fine_names[f] for f in images.hierarchy.fine.tolist()]
+
+
+def test_zero_shot_divides_images_by_fine_class():
+    images = image_set([3, 2])
+    split = zero_shot(images, ["c0/f1", "c1/f0"])
+    assert (split.name, split.train.name, split.test.name) == (
+        "cars",
+        "cars train",
+        "cars test",
+    )
+    assert names_of(split.train) == ["c0/f1"] * 2 + ["c1/f0"] * 2
+    assert len(split.train) + len(split.test) == len(images)
+    whole = names_of(images)
+    for side in (split.train, split.test):
+        for i, name in enumerate(names_of(side)):
+            assert whole[int(side[i][0, 0, 0])] == name  # the image went with its label
+
+
+@pytest.mark.parametrize(
+    ("train_fine", "said"),
+    [
+        (["c0/f1", "nope"], "no fine class is called 'nope'"),
+        ([], "train side gets none of the 5"),
+        ([f"c0/f{i}" for i in range(3)] + ["c1/f0", "c1/f1"], "test side gets none"),
+    ],
+)
+def test_zero_shot_refuses(train_fine, said):
+    with pytest.raises(DataError, match=said):
+        zero_shot(image_set([3, 2]), train_fine)
+
+
+def test_a_fine_class_on_both_sides_is_refused():
+    images = image_set([3, 2])
+    with pytest.raises(DataError, match="'c0/f1' is both trained and tested on"):
+        ZeroShot("twice", images.subset(range(4)), images.subset(range(2, 10)))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**31),
+)
+def test_split_fine_classes_keeps_its_promises(sizes, fraction, seed):
+    labels = hierarchy(sizes, images=1)
+    train, test = split_fine_classes(labels, fraction, seed)
+    assert sorted(train + test) == sorted(labels.fine_names)
+    assert (train, test) == split_fine_classes(labels, fraction, seed)
+    tested = Counter(name.split("/")[0] for name in test)
+    for c, n in enumerate(sizes):
+        count = tested[f"c{c}"]
+        if n >= 2:
+            assert 1 <= count <= n - 1
+        if count not in (1, n - 1):
+            assert abs(count - n * fraction) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "tested"),
+    [(1, 0.5, 0), (1, 0.9, 1), (2, 0.5, 1), (3, 0.5, 1), (5, 0.5, 2), (2, 0.1, 1)]
+    + [(4, 0.9, 3), (10, 0.25, 2), (11, 0.25, 3)],
+)
+def test_rounding_is_as_documented(n, fraction, tested):
+    _, test = split_fine_classes(hierarchy([n]), fraction, seed=3)
+    assert len(test) == tested
+
+
+def test_the_draw_depends_on_names_not_on_their_order():
+    labels = hierarchy([5, 4, 6])
+    turned = labels.subset(torch.arange(len(labels)).flip(0))
+    names = [labels.fine_names[f] for f in labels.fine.tolist()][::-1]
+    turned = Hierarchy.from_names(names, [name.split("/")[0] for name in names])
+    assert turned.fine_names != labels.fine_names
+    for seed in range(5):
+        here, there = (split_fine_classes(x, 0.5, seed) for x in (labels, turned))
+        assert [set(side) for side in here] == [set(side) for side in there]
+
+
+def test_seeds_give_different_draws_and_reach_every_class():
+    labels = hierarchy([6])
+    draws = {split_fine_classes(labels, 0.5, seed)[1] for seed in range(60)}
+    assert len(draws) > 10  # of 20 possible
+    assert {name for draw in draws for name in draw} == set(labels.fine_names)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_fraction_outside_0_to_1_is_refused(fraction):
+    with pytest.raises(DataError, match=f"held out is {fraction}; give a number"):
+        split_fine_classes(hierarchy([4, 4]), fraction, seed=0)
+
+
+def test_a_train_side_without_references_is_refused():
+    with pytest.raises(DataError, match="the 2 left cannot be trained on: no sample"):
+        split_by_fraction(image_set([2, 2]), 0.5, seed=0)
+    with pytest.raises(DataError, match="only one coarse class"):
+        split_by_fraction(image_set([5, 1]), 0.6, seed=0)
+
+
+def test_validation_divides_the_training_classes_only():
+    split = zero_shot(
+        image_set([8, 8]), [f"c{c}/f{f}" for c in (0, 1) for f in range(6)]
+    )
+    chosen = validation(split.train, fraction=0.25, seed=1)
+    assert chosen.name == "cars train validation"
+    inside = set(chosen.train.hierarchy.fine_names + chosen.test.hierarchy.fine_names)
+    assert inside == set(split.train.hierarchy.fine_names)
+    assert not inside & set(split.test.hierarchy.fine_names)
+    assert len(chosen.test.hierarchy.fine_names) == 2  # 6 / 4 = 1.5, half rounds down
