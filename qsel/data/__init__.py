@@ -3,6 +3,7 @@
 import inspect
 import os
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from qsel.data.loading import DataError, ImageSet, check_images
 from qsel.data.splits import ZeroShot, split_fine_classes, validation, zero_shot
@@ -13,6 +14,8 @@ __all__ = [
     "ZeroShot",
     "check_images",
     "load",
+    "source_name",
+    "split_source",
     "split_fine_classes",
     "validation",
     "zero_shot",
@@ -24,13 +27,16 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
 
     Args:
         source: "synthcars" (drawn by the package), or a folder: Stanford Cars 196 in
-            either of its layouts, or your own ``coarse/fine/image.jpg``.
+            either of its layouts, or your own ``coarse/fine/image.jpg``. Options may
+            follow a question mark: "cars?parts=train&coarse=body9".
         options: handed to ``synthcars``, ``cars196`` or ``folder``.
 
     Raises:
         DataError: nothing there, an option that the data set does not have, or
             anything wrong with the data.
     """
+    source, written = split_source(source)
+    options = written | options
     # imported here: a user's folder should not wait for what draws SynthCars
     if source == "synthcars":
         from qsel.data.synthcars import synthcars
@@ -49,6 +55,43 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     loader = cars196 if is_cars196(source) else folder
     _check_options(loader, options)
     return loader(source, **options)
+
+
+def split_source(source: str | os.PathLike) -> tuple[str, dict[str, object]]:
+    """The part before the question mark, and the options after it.
+
+    Numbers are read as numbers; ``parts`` may hold several, with commas.
+
+    Example:
+        >>> split_source("cars?parts=train,test&seed=1")
+        ('cars', {'parts': ('train', 'test'), 'seed': 1})
+    """
+    source, _, query = str(source).partition("?")
+    options: dict[str, object] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        options[name] = tuple(text.split(",")) if name == "parts" else _number(text)
+    return source, options
+
+
+def source_name(source: str | os.PathLike) -> str:
+    """The source without the folders around it, as records and commands name it.
+
+    Example:
+        >>> source_name("/somewhere/stanford_cars?parts=train")
+        'stanford_cars?parts=train'
+    """
+    path, question_mark, query = str(source).partition("?")
+    name = path if path == "synthcars" else Path(path).resolve().name
+    return name + question_mark + query
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _check_options(loader, options: dict) -> None:
