@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from qsel.config import Config
 from qsel.data.loading import ImageSet
@@ -19,7 +19,7 @@ from qsel.storage import cache_folder, written_whole
 
 # Of the ImageNet images that torchvision's weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 64
 
 
 class Images:

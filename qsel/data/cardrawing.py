@@ -1,20 +1,26 @@
 """One picture of one car: the shape is given, all else is drawn at random.
 
 The car is a side profile, swept across its width, seen from a little in front or
-behind and above. x runs from the tail (0) to the nose (length), y up from the road,
-z from the near side (0) to the far side (WIDTH), in metres.
+behind and above; ``carscene`` says in which coordinates.
 """
 
 import json
 import sys
-from math import cos, sin
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
-WIDTH = 1.75
-SUPERSAMPLING = 4
-Points = list[tuple[float, ...]]
+from qsel.data.carscene import (
+    WIDTH,
+    Points,
+    Scene,
+    at_depth,
+    develop,
+    disc,
+    draw_background,
+    draw_occluder,
+    rounded,
+    sweep,
+)
 
 
 def draw_car(shape: dict, generator: np.random.Generator, size: int) -> np.ndarray:
@@ -36,103 +42,6 @@ def draw_car(shape: dict, generator: np.random.Generator, size: int) -> np.ndarr
     return develop(scene)
 
 
-class Scene:
-    """A canvas, the view from which it is drawn and the colours that it uses."""
-
-    def __init__(self, shape: dict, generator: np.random.Generator, size: int):
-        self.generator = generator
-        self.size = size
-        self.side = size * SUPERSAMPLING
-        self.image = Image.new("RGB", (self.side, self.side))
-        self.draw = ImageDraw.Draw(self.image)
-        uniform = generator.uniform
-        self.yaw = uniform(0.10, 0.36) * generator.choice((-1, 1))
-        self.pitch = uniform(0.07, 0.17)
-        self.turn = (sin(self.yaw), cos(self.yaw), sin(self.pitch), cos(self.pitch))
-        self.mirror = bool(generator.integers(2))
-        # A long car fills more of the picture, but not in proportion.
-        metres = (0.55 * shape["length"] + 0.45 * 4.5) * 1.13
-        self.zoom = self.side / metres * uniform(0.92, 1.02)
-        self.middle = (shape["length"] / 2, shape["roof"] / 2, WIDTH / 2)
-        self.centre = (self.side * (0.5 + uniform(-0.03, 0.03, 2))).tolist()
-        paint = np.array(hsv(uniform(0, 1), uniform(0, 0.85), uniform(0.25, 1.0)))
-        self.paint = paint
-        self.light = uniform(0.75, 1.1)  # on the near side; the top gets more
-        self.glass = np.full(3, uniform(25, 70)) + uniform(0, 40, 3) * (0.3, 0.6, 1)
-        self.rim = uniform(165, 235)
-        self.spin = uniform(0, 2 * np.pi)
-
-    def flat(self, points: Points) -> Points:
-        """Points in metres, as points on the canvas."""
-        sin_yaw, cos_yaw, sin_pitch, cos_pitch = self.turn
-        across, down = self.centre
-        (x0, y0, z0), flip = self.middle, -1 if self.mirror else 1
-        canvas = []
-        for x, y, z in points:
-            right = (x - x0) * cos_yaw + (z - z0) * sin_yaw
-            away = (z - z0) * cos_yaw - (x - x0) * sin_yaw
-            up = (y - y0) * cos_pitch + away * sin_pitch
-            zoom = self.zoom / (1 + 0.035 * away)  # what is nearer is larger
-            canvas.append((across + flip * right * zoom, down - up * zoom))
-        return canvas
-
-    def polygon(self, points: Points, colour) -> None:
-        """Fill a polygon that is given in metres."""
-        self.draw.polygon(self.flat(points), fill=rgb(colour))
-
-    def line(self, points: Points, colour, metres: float) -> None:
-        """Draw a line that is so many metres wide."""
-        width = max(1, round(metres * self.zoom))
-        self.draw.line(self.flat(points), fill=rgb(colour), width=width)
-
-    def faces_us(self, points: Points) -> bool:
-        """Whether a face, four corners counter-clockwise, shows its outside."""
-        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = self.flat(points)
-        area = (x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0)
-        return (area < 0) != self.mirror
-
-
-def rgb(colour) -> tuple[int, int, int]:
-    """A colour that Pillow takes: three integers from 0 to 255."""
-    return tuple(int(min(max(channel, 0), 255)) for channel in colour)
-
-
-def hsv(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
-    """Red, green, blue of 0 … 255; hue, saturation and value run from 0 to 1."""
-    wheel = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
-    return tuple(255 * value * (1 - saturation * (1 - wheel.clip(0, 1))))
-
-
-def rounded(points: Points, cut: float) -> Points:
-    """Cut every corner of a closed outline twice, at most ``cut`` metres away."""
-    outline = np.array(points, float)
-    for _ in range(2):
-        side = np.roll(outline, -1, axis=0) - outline
-        length = np.linalg.norm(side, axis=1, keepdims=True).clip(1e-6)
-        step = side / length * np.minimum(cut, 0.3 * length)
-        corners = np.stack([outline + step, outline + side - step], axis=1)
-        outline, cut = corners.reshape(-1, 2), cut * 0.4
-    return [tuple(p) for p in outline.tolist()]
-
-
-def at_depth(points: Points, z: float) -> Points:
-    """Points of the side profile, z metres from the near side."""
-    return [(x, y, z) for x, y in points]
-
-
-def sweep(scene: Scene, outline: Points, near: float, far: float, colour) -> None:
-    """The faces between an outline's near and far copy, those that can be seen."""
-    following = outline[1:] + outline[:1]
-    for (x0, y0), (x1, y1) in zip(outline, following, strict=True):
-        face = [(x0, y0, near), (x1, y1, near), (x1, y1, far), (x0, y0, far)]
-        if scene.faces_us(face):
-            steep = abs(y1 - y0) / (abs(y1 - y0) + abs(x1 - x0) + 1e-9)
-            scene.polygon(face, np.asarray(colour) * (1.18 - 0.36 * steep))
-
-
-# --- the car -------------------------------------------------------------------
-
-
 def measure(shape: dict) -> dict[str, float]:
     """Places along the car, in metres, that several parts are drawn from."""
     length, belt = shape["length"], shape["belt"]
@@ -140,6 +49,8 @@ def measure(shape: dict) -> dict[str, float]:
     cowl = length * (1 - shape["hood"])
     rear_base = length * shape["deck"]
     roof_front = cowl - shape["windscreen_rake"]
+    if shape["open"] == 3:  # the roof covers the front seats only
+        rear_base = roof_front - 0.95
     return dict(
         front_wheel=front_wheel,
         rear_wheel=max(front_wheel - length * shape["wheelbase"], shape["wheel"] + 0.1),
@@ -230,13 +141,12 @@ def draw_cabin(scene: Scene, shape: dict, at: dict, side, top) -> None:
         if scene.faces_us(glass):
             scene.polygon(glass, scene.glass * 1.25)
     scene.polygon(at_depth(outline, near), side)
-    if shape["open"] == 3:  # the rear half has no roof
-        middle = (at["roof_front"] + at["roof_rear"]) / 2
-        hood = [(at["rear_base"] - 0.1, belt), (at["rear_base"] + 0.1, belt + 0.22)]
-        hood += [(middle - 0.2, belt + 0.2), (middle - 0.1, belt)]
-        hole = [(x, y) for x, y in outline if x < middle] + [(middle, roof + 0.1)]
-        scene.polygon(at_depth([*hole, (middle, belt)], near), scene.sky)
-        scene.polygon(at_depth(hood, near), (60, 45, 40))
+    if shape["open"] == 3:  # the rear half of the roof is folded down
+        back = at["rear_base"]
+        folded = [(back - 1.0, belt - 0.05), (back - 0.95, belt + 0.16)]
+        folded += [(back - 0.6, belt + 0.22), (back - 0.5, belt - 0.05)]
+        sweep(scene, folded, near, far, (70, 64, 62))
+        scene.polygon(at_depth(folded, near), (58, 52, 50))
     if shape["open"] == 4:  # a bed above the driver
         bed = [(at["roof_front"] - 0.6, roof - 0.05), (at["cowl"] + 0.25, roof - 0.02)]
         bed += [(at["cowl"] + 0.2, roof + 0.4), (at["roof_front"] - 0.9, roof + 0.45)]
@@ -258,8 +168,6 @@ def draw_windows(scene: Scene, shape: dict, at: dict, side) -> None:
     back_low = at["rear_base"] + 0.10 + shape["rear_pillar"] * 2.2
     back_top = max(at["roof_rear"] + 0.04, back_low - 0.9) + shape["rear_pillar"]
     back_top = max(back_top, back_low - shape["rear_rake"])
-    if shape["open"] == 3:
-        back_low = back_top = (at["roof_front"] + at["roof_rear"]) / 2 - 0.02
     front_low, front_top = at["cowl"] - 0.16, at["roof_front"] + 0.02
     back_top = min(back_top, front_top - 0.3)
     back_low = min(back_low, front_low - 0.5)
@@ -363,15 +271,6 @@ def draw_grille(scene: Scene, shape: dict, x: float, lamp: float) -> None:
         ]
         mouth += [(x, y - 0.25, z + 0.25 * size), (x, y - 0.25, z - 0.25 * size)]
         scene.polygon(mouth, dark)
-
-
-def disc(x, y, z, wide, tall, corners: int) -> Points:
-    """A face across the car: an ellipse, or a rectangle if it has four corners."""
-    if corners == 4:
-        signs = ((-1, -1), (-1, 1), (1, 1), (1, -1))
-        return [(x, y + tall * a, z + wide * b) for a, b in signs]
-    turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return [(x, y + tall * np.sin(t), z + wide * np.cos(t)) for t in turns.tolist()]
 
 
 def draw_side(scene: Scene, shape: dict, at: dict, side) -> None:
@@ -480,76 +379,19 @@ def draw_spoiler(scene: Scene, shape: dict, at: dict, side) -> None:
         scene.line(post, side * 0.5, 0.08)
 
 
-# --- all that is not the car -----------------------------------------------------
+def draw_model(shape: dict, seed: list[int], size: int, count: int) -> np.ndarray:
+    """So many pictures of one model, (count, size, size, 3) uint8.
 
-
-def draw_background(scene: Scene) -> None:
-    """Sky, things on the horizon, road, the car's shadow."""
-    uniform, side = scene.generator.uniform, scene.side
-    horizon = side * uniform(0.35, 0.6)
-    scene.sky = np.array(hsv(uniform(0, 1), uniform(0, 0.4), uniform(0.45, 1.0)))
-    below = np.array(hsv(uniform(0, 1), uniform(0, 0.3), uniform(0.25, 0.8)))
-    for start, end, colour in ((0, horizon, scene.sky), (horizon, side, below)):
-        slope = uniform(-0.3, 0.3)
-        for y in range(int(start), int(end) + 1, 4):
-            tone = colour * (1 + slope * ((y - start) / (end - start + 1) - 0.5))
-            scene.draw.rectangle((0, y, side, y + 4), fill=rgb(tone))
-    for _ in range(scene.generator.integers(0, 6)):
-        left, wide, tall = side * uniform(-0.1, 1), side * uniform(0.08, 0.3), 0
-        tall = side * uniform(0.05, 0.35)
-        box = (left, horizon - tall, left + wide, horizon)
-        colour = rgb(hsv(uniform(0, 1), uniform(0, 0.5), uniform(0.2, 0.9)))
-        if uniform() < 0.5:
-            scene.draw.rectangle(box, fill=colour)
-        else:
-            scene.draw.ellipse((*box[:3], horizon + tall * 0.3), fill=colour)
-    if uniform() < 0.4:
-        y = side * uniform(0.75, 0.95)
-        scene.draw.line((0, y, side, y + uniform(-9, 9)), fill=(235, 235, 225), width=5)
-    length = scene.middle[0] * 2
-    shadow = [(-0.1, 0.0, -0.25), (length + 0.1, 0.0, -0.25)]
-    shadow += [(length, 0.0, WIDTH + 0.1), (0.0, 0.0, WIDTH + 0.1)]
-    scene.polygon(shadow, below * uniform(0.25, 0.5))
-
-
-def draw_occluder(scene: Scene) -> None:
-    """Now and then a post or a bush before the car."""
-    uniform, side = scene.generator.uniform, scene.side
-    if uniform() > 0.25:
-        return
-    colour = rgb(hsv(uniform(0, 1), uniform(0, 0.5), uniform(0.1, 0.7)))
-    x = side * uniform(0, 1)
-    if uniform() < 0.5:
-        wide = side * uniform(0.02, 0.05)
-        scene.draw.rectangle((x, 0, x + wide, side), fill=colour)
-    else:
-        reach = side * uniform(0.06, 0.14)
-        y = side * uniform(0.72, 0.95)
-        scene.draw.ellipse((x - reach, y - reach, x + reach, side), fill=colour)
-
-
-def develop(scene: Scene) -> np.ndarray:
-    """The canvas at its final size, with blur, light and noise."""
-    generator = scene.generator
-    small = scene.image.reduce(SUPERSAMPLING)
-    picture = small.filter(ImageFilter.GaussianBlur(generator.uniform(0.0, 0.5)))
-    pixels = np.asarray(picture, np.float32) / 255
-    across = np.linspace(-0.5, 0.5, scene.size, dtype=np.float32)
-    slope = generator.uniform(-0.3, 0.3, 2).astype(np.float32)
-    light = 1 + slope[0] * across[:, None] + slope[1] * across[None, :]
-    pixels = (pixels * light[..., None]) ** np.float32(generator.uniform(0.75, 1.3))
-    noise = generator.standard_normal(pixels.shape, np.float32)
-    pixels = pixels + noise * np.float32(generator.uniform(0.0, 0.02))
-    return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    Picture i has a generator of its own: it stays the same, whoever draws the others.
+    """
+    generators = (np.random.default_rng([*seed, i]) for i in range(count))
+    return np.stack([draw_car(shape, generator, size) for generator in generators])
 
 
 def main() -> None:
     """Read models from standard input (JSON), write their pictures to the output."""
     for job in json.load(sys.stdin):
-        for i in range(job["count"]):
-            generator = np.random.default_rng([*job["seed"], i])
-            picture = draw_car(job["shape"], generator, job["size"])
-            sys.stdout.buffer.write(picture.tobytes())
+        sys.stdout.buffer.write(draw_model(**job).tobytes())
         sys.stdout.buffer.flush()
 
 

@@ -127,18 +127,13 @@ BODY_TYPES = {
         length=(4.5, 4.7), hood=(0.36, 0.40), deck=(0.00, 0.02), roof=(1.28, 1.34),
         belt=(0.82, 0.90), rear_rake=(0.3, 0.5), doors=(2,), windows=(2,))),
     "landaulet": (0, 1, dict(
-        length=(4.8, 5.0), hood=(0.24, 0.28), deck=(0.12, 0.16), roof=(1.46, 1.52),
-        open=(3,), doors=(4,), windows=(2,))),
+        length=(4.9, 5.1), hood=(0.22, 0.25), deck=(0.12, 0.16), roof=(1.46, 1.52),
+        windscreen_rake=(0.45, 0.5), rear_rake=(0.05, 0.1), open=(3,), doors=(4,),
+        windows=(2,))),
     "camper": (0, 1, dict(
         length=(5.2, 5.4), hood=(0.06, 0.10), deck=(0.00, 0.00), roof=(2.1, 2.2),
         belt=(1.20, 1.30), rear_rake=(0.0, 0.05), open=(4,), windows=(3,))),
 }  # fmt: skip
-
-
-def half_table(half: str) -> list[str]:
-    """The body type of each of the 98 models of the "train" or the "test" half."""
-    column = {"train": 0, "test": 1}[half]
-    return [name for name, row in BODY_TYPES.items() for _ in range(row[column])]
 
 
 def body_shapes(body_type: str, seed: int) -> list[dict[str, float]]:

@@ -3,8 +3,8 @@
 Nothing is downloaded. Fine classes per coarse class, and the half that each stands
 in, are those of Cars196 under its ``token22`` labels: 98 models to train on, 98 others
 to test on, six body types of the train half with a single model. A model is a shape
-(``carshapes``); paint, view, place, background, light, occlusion, blur and noise are
-drawn anew for every picture (``cardrawing``).
+(``carshapes``, ``cardrawing``); paint, view, place, background, light, occlusion, blur
+and noise are drawn anew for every picture (``carscene``).
 
 Pictures are drawn once and kept in the user's cache folder, or in the folder that
 the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of the
@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import PIL
 from platformdirs import user_cache_dir
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from qsel.data import cardrawing, carshapes
+from qsel.data import cardrawing, carscene, carshapes
 from qsel.data.loading import DataError, ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
@@ -48,14 +48,14 @@ def synthcars(
         seed: another seed gives other models and other pictures of them.
         size: side of a picture in pixels, 16 to 256.
         images_per_model: pictures of each of the 196 models, at least 1.
-        processes: how many draw; one for each core by default. The pictures are the
-            same for any number.
+        processes: how many draw; by default one for each core, up to eight. The
+            pictures are the same for any number.
 
     Returns:
         98 models to train on and 98 others to test on; (3, size, size) uint8 images.
 
     Raises:
-        DataError: a setting out of its range, or a cache folder that cannot be written.
+        DataError: a setting out of its range.
 
     Example:
         >>> cars = synthcars(size=16, images_per_model=1)
@@ -67,6 +67,8 @@ def synthcars(
     _check_whole("seed", seed, 0, 2**32 - 1)
     _check_whole("size", size, 16, 256)
     _check_whole("images_per_model", images_per_model, 1, 1000)
+    if processes is not None:
+        _check_whole("processes", processes, 1, 196)
     path = cache_file(seed, size, images_per_model)
     shape = (196 * images_per_model, size, size, 3)
     pixels = _read(path, shape)
@@ -110,42 +112,53 @@ def draw(
 ) -> np.ndarray:
     """Draw all pictures, model after model.
 
-    The drawers are plain child programs that read their models as JSON and answer in
-    bytes: that works from a notebook, a script without a main guard and beside
-    running threads alike.
-
     Returns:
         (196 * images_per_model, size, size, 3) uint8, train half first.
     """
     shapes = {name: carshapes.body_shapes(name, seed) for name in carshapes.BODY_TYPES}
-    models = _models("train") + _models("test")
     jobs = [
         dict(shape=shapes[name][number], seed=[seed, model], size=size)
         | dict(count=images_per_model)
-        for model, (name, number) in enumerate(models)
+        for model, (name, number) in enumerate(_models("train") + _models("test"))
     ]
     pixels = np.empty((len(jobs), images_per_model, size, size, 3), np.uint8)
-    processes = min(processes or os.cpu_count() or 1, len(jobs))
-    bar = tqdm(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2)
-
-    def draw_share(first: int) -> None:
-        share = range(first, len(jobs), processes)
-        command = [sys.executable, "-P", cardrawing.__file__]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as drawer:
-            drawer.stdin.write(json.dumps([jobs[i] for i in share]).encode())
-            drawer.stdin.close()
-            for i in share:
-                drawn = drawer.stdout.read(pixels[i].nbytes)
-                if len(drawn) < pixels[i].nbytes:
-                    raise RuntimeError("a drawing process ended early; see above")
-                pixels[i] = np.frombuffer(drawn, np.uint8).reshape(pixels[i].shape)
+    if processes is None:  # more than eight gain little; a handful is drawn sooner here
+        few = len(jobs) * images_per_model < 1000
+        processes = 1 if few else min(os.cpu_count() or 1, 8)
+    with tqdm(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2) as bar:
+        if processes == 1:
+            for model, job in enumerate(jobs):
+                pixels[model] = cardrawing.draw_model(**job)
                 bar.update()
-
-    with bar, ThreadPoolExecutor(processes) as pool:
-        list(pool.map(draw_share, range(processes)))
+        else:
+            with ThreadPoolExecutor(processes) as pool:
+                shares = [range(i, len(jobs), processes) for i in range(processes)]
+                list(pool.map(lambda s: _draw_share(s, jobs, pixels, bar), shares))
     return pixels.reshape(-1, size, size, 3)
+
+
+def _draw_share(share: range, jobs: list[dict], pixels: np.ndarray, bar: tqdm) -> None:
+    """Let a child program draw some of the models.
+
+    It reads them as JSON and answers in bytes. Unlike a process pool, this works from
+    a script without a main guard, and beside running threads.
+    """
+    command = [sys.executable, "-P", "-m", cardrawing.__name__]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as drawer:
+        drawer.stdin.write(json.dumps([jobs[model] for model in share]).encode())
+        drawer.stdin.close()
+        for model in share:
+            drawn = drawer.stdout.read(pixels[model].nbytes)
+            if len(drawn) < pixels[model].nbytes:
+                raise RuntimeError("a drawing program ended early; it said why above")
+            pixels[model] = np.frombuffer(drawn, np.uint8).reshape(pixels[model].shape)
+            bar.update()
 
 
 # --- the cache -------------------------------------------------------------------
@@ -155,7 +168,7 @@ def cache_file(seed: int, size: int, images_per_model: int) -> Path:
     """Where the pictures of these settings are kept."""
     folder = Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
     key = hashlib.sha256()
-    for module in (cardrawing, carshapes):
+    for module in (cardrawing, carscene, carshapes):
         key.update(Path(module.__file__).read_bytes())
     versions = [np.__version__, PIL.__version__]
     key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
@@ -167,7 +180,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         with np.load(path, allow_pickle=False) as file:  # checks each entry's CRC-32
             pixels = file["pixels"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error)
@@ -192,10 +205,12 @@ def _write(path: Path, pixels: np.ndarray) -> None:
             np.savez(file, pixels=pixels)
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(
-            f"cannot keep the pictures in {path.parent} ({error.strerror or error}); "
-            "set QSEL_CACHE to a folder that can be written"
-        ) from None
+        warnings.warn(
+            f"cannot keep the pictures in {path.parent} ({error.strerror or error}), "
+            "so the next call draws them again; set QSEL_CACHE to a folder that can "
+            "be written",
+            stacklevel=3,
+        )
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)

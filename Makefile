@@ -1,0 +1,35 @@
+# make book · make test · make lint · make clean; PRESET=smoke|laptop|frozen|paper, DATA=…
+PRESET ?= laptop
+DATA ?= synthcars
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Torch hands freed memory back to the system at every step otherwise, and asks for it
+# again; on a CPU that can cost more than the arithmetic.
+export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
+export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
+
+.PHONY: book test lint clean
+book: .venv/installed
+	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf _build .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "This Python cannot make environments; on Debian: apt install python3-venv"; \
+	    exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,dev]'
+	touch $@

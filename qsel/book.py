@@ -1,0 +1,216 @@
+"""Executes the notebooks with papermill and renders the book.
+
+Everything happens in ``_build/stage``, a copy of the sources with executed notebooks,
+so that the checkout stays as it is; ``store`` brings the executed notebooks back. A
+notebook is executed again only if it, its parameters, the package or the data changed.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+from qsel import data as datasets
+from qsel import table1
+
+RUN = "table1_run.ipynb"  # executed once for each row and seed of Table 1
+SHOWN = ("method2", 0)  # the run whose notebook is a page of the book
+COPIED = ("_config.yml", "_toc.yml", "book", "qsel", "results")
+
+
+class BookError(RuntimeError):
+    """The book could not be executed or rendered."""
+
+
+def stage(root: Path) -> Path:
+    """The copy of the sources that holds the executed notebooks."""
+    return root / "_build" / "stage"
+
+
+def execute_all(
+    root: Path,
+    preset: str,
+    source: str,
+    seeds: int | None = None,
+    store: bool = False,
+) -> None:
+    """Execute every notebook in a preset, the runs of Table 1 first.
+
+    Args:
+        root: of the repository.
+        preset: see ``qsel.config``.
+        source: as for ``qsel.data.load``.
+        seeds: runs of each row of Table 1; by default the preset's own number.
+        store: copy the executed notebooks back to ``notebooks/``.
+
+    Raises:
+        BookError: a notebook failed; all failures are named.
+    """
+    if not (root / "_toc.yml").is_file():
+        raise BookError(
+            f"no _toc.yml in {root}; run from the root of the repository, where the "
+            "book's sources lie"
+        )
+    pages = stage(root) / "notebooks"
+    parameters = {"preset": preset, "data": source, "runs": "runs"}
+    run_table(root, preset, source, "runs", seeds)
+    shown = root / "_build" / "runs" / "{}-seed{}.ipynb".format(*SHOWN)
+    pages.mkdir(parents=True, exist_ok=True)
+    shutil.copy(shown, pages / RUN)
+    chapters = [
+        p for p in sorted((root / "notebooks").glob("*.ipynb")) if p.name != RUN
+    ]
+    failed = []
+    for chapter in tqdm(chapters, desc="chapters", unit="notebook"):
+        declared = papermill.inspect_notebook(str(chapter))
+        wanted = {k: v for k, v in parameters.items() if k in declared}
+        try:
+            execute(chapter, pages / chapter.name, wanted, root)
+        except BookError as error:
+            failed.append(str(error))
+    if failed:
+        raise BookError("\n".join(failed))
+    for name in COPIED:
+        _mirror(root / name, stage(root) / name)
+    if store:
+        for page in pages.glob("*.ipynb"):
+            shutil.copy(page, root / "notebooks" / page.name)
+
+
+def run_table(
+    root: Path,
+    preset: str,
+    source: str,
+    runs: str,
+    seeds: int | None = None,
+    methods: tuple[str, ...] = tuple(table1.METHODS),
+    settings: dict[str, str] | None = None,
+) -> None:
+    """Execute the run notebook once for each row and seed; runs that are done are kept.
+
+    Raises:
+        BookError: some runs failed; the others are done, and all failures are named.
+    """
+    seeds = table1.SEEDS[preset] if seeds is None else seeds
+    todo = [(method, seed) for seed in range(seeds) for method in methods]
+    failed = []
+    for method, seed in tqdm(todo, desc="runs of Table 1", unit="run"):
+        parameters = {"method": method, "seed": seed, "preset": preset, "data": source}
+        parameters |= {"runs": runs, "settings": json.dumps(settings or {})}
+        page = root / "_build" / "runs" / f"{method}-seed{seed}.ipynb"
+        try:
+            execute(root / "notebooks" / RUN, page, parameters, root)
+        except BookError as error:
+            failed.append(str(error))
+    if failed:
+        raise BookError("\n".join(failed))
+
+
+def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
+    """Execute one notebook, unless its page is fresh; keep only what a reader needs.
+
+    Args:
+        notebook: the source.
+        page: where the executed one goes.
+        parameters: values for its parameters cell.
+        root: the folder it runs in.
+
+    Raises:
+        BookError: a parameter that the notebook does not declare (papermill would only
+            log it), or a cell that failed.
+    """
+    declared = papermill.inspect_notebook(str(notebook))
+    if unknown := sorted(set(parameters) - set(declared)):
+        raise BookError(
+            f"{notebook.name} declares no parameter {unknown[0]!r}; it has "
+            f"{', '.join(declared) or 'none'}"
+        )
+    wanted = fingerprint(notebook, parameters)
+    if page.exists() and _stored_fingerprint(page) == wanted:
+        return
+    page.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = page.with_suffix(".part.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(unfinished),
+            parameters,
+            cwd=str(root),
+            kernel_name="python3",
+            progress_bar=False,
+            stderr_file=sys.stderr,  # progress bars of the cells
+        )
+    except PapermillExecutionError as error:
+        raise BookError(
+            f"{notebook.name}, cell {error.exec_count}, with {parameters}: "
+            f"{error.ename}: {error.evalue}\n" + "\n".join(error.traceback[-3:])
+        ) from error
+    executed = nbformat.read(unfinished, as_version=4)
+    _tidy(executed)
+    executed.metadata["qsel"] = {"fingerprint": wanted, "parameters": parameters}
+    nbformat.write(executed, unfinished)
+    unfinished.replace(page)
+
+
+def fingerprint(notebook: Path, parameters: dict) -> str:
+    """What a page depends on: its cells, parameters, the package, and the data."""
+    digest = hashlib.sha256()
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if "injected-parameters" not in cell.metadata.get("tags", []):
+            digest.update(cell.source.encode())
+    digest.update(json.dumps(parameters, sort_keys=True).encode())
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        if path.name not in ("book.py", "cli.py"):
+            digest.update(path.read_bytes())
+    if "data" in parameters:
+        data = datasets.load(parameters["data"])
+        digest.update((data.train.fingerprint + data.test.fingerprint).encode())
+    return digest.hexdigest()[:16]
+
+
+def render(source: Path, root: Path, strict: bool = False) -> Path:
+    """Render a folder of sources to ``_build/html`` of the root.
+
+    Raises:
+        BookError: the renderer failed; its output stands above.
+    """
+    words = [sys.executable, "-m", "jupyter_book", "build", str(source)]
+    words += ["--path-output", str(root), *(["-W", "-n", "--keep-going"] * strict)]
+    if subprocess.run(words).returncode:
+        raise BookError("the book could not be rendered; the reason stands above")
+    return root / "_build" / "html" / "index.html"
+
+
+def _tidy(notebook: nbformat.NotebookNode) -> None:
+    """Take off progress bars, times and paths, so that a diff shows what changed."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = ["injected-parameters", "remove-input"]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+
+
+def _stored_fingerprint(page: Path) -> str | None:
+    return nbformat.read(page, as_version=4).metadata.get("qsel", {}).get("fingerprint")
+
+
+def _mirror(source: Path, copy: Path) -> None:
+    """Copy a file or a folder, and leave nothing behind that is no longer there."""
+    if source.is_file():
+        shutil.copy2(source, copy)
+    elif source.is_dir():
+        shutil.rmtree(copy, ignore_errors=True)
+        ignored = shutil.ignore_patterns("__pycache__", "*.pt")
+        shutil.copytree(source, copy, ignore=ignored, copy_function=shutil.copy2)

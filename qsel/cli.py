@@ -1,0 +1,252 @@
+"""The command line: ``qsel data · train · evaluate · select · table1 · book``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Quadruplet selection for deep embedding learning (Karaman et al., ICIP 2019)."
+    "\n\nA first run: `qsel data`, then `qsel train --preset smoke --out runs/first`.",
+)
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="'synthcars' (drawn by the package), the folder of Stanford Cars 196, or "
+        "a folder of images as coarse/fine/image.jpg. Options follow a question mark: "
+        "'stanford_cars?parts=train&coarse=body9'."
+    ),
+]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="smoke: seconds, shows that it runs. laptop: minutes on a CPU. frozen: a "
+        "linear layer on a frozen trunk. paper: ResNet-101 at 224 px, for a GPU."
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(help="random, method1, method2, or hardest_negative (a control)."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change a setting of the preset, as name=value; may be repeated. All "
+        "names stand in qsel/config.py.",
+    ),
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
+
+
+@app.command("data")
+def data_command(
+    data: Data = "synthcars",
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Write a contact sheet of training images to this file."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option(help="Decode every image, and name those that cannot be.")
+    ] = False,
+    workers: Workers = 2,
+) -> None:
+    """Describe a data set: classes, images, what can be a reference.
+
+    Example: `qsel data --data my_photos --check --sheet sheet.png`
+    """
+    from qsel.data import check_images, load
+    from qsel.data.contact import contact_sheet
+
+    split = load(data)
+    print(split.name)
+    for part, images in (("train", split.train), ("test", split.test)):
+        labels = images.hierarchy
+        print(
+            f"  {part}: {len(images):,} images, {len(labels.fine_names)} fine and "
+            f"{len(labels.coarse_names)} coarse classes (fingerprint "
+            f"{images.fingerprint})"
+        )
+    labels = split.train.hierarchy
+    print(f"  {len(labels.references()):,} training images can be a reference")
+    for name, reason in labels.lacking().items():
+        print(f"    never: {name!r} {reason}")
+    if check:
+        for images in (split.train, split.test):
+            check_images(images, workers)
+        print("  every image can be decoded")
+    if sheet:
+        contact_sheet(split.train).save(sheet)
+        print(f"  contact sheet: {sheet}")
+
+
+@app.command()
+def train(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the record and the trained network.")
+    ],
+    data: Data = "synthcars",
+    method: Method = "method2",
+    preset: Preset = "laptop",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same CPU run.")] = 0,
+    settings: Settings = None,
+    resume: Annotated[
+        bool,
+        typer.Option(help="Go on from the folder's last checkpoint, or start anew."),
+    ] = True,
+    workers: Workers = 0,
+) -> None:
+    """Train one network and record the run.
+
+    A finished run is not repeated; an interrupted one goes on from its last epoch.
+
+    Example: `qsel train --method method1 --preset laptop --seed 1 --out runs/m1-s1`
+    """
+    from qsel import config, experiment
+    from qsel.data import load, source_name
+
+    wanted = config.preset(preset, method).with_settings(
+        {**_pairs(settings), "seed": seed}
+    )
+    if not resume:
+        (out / "checkpoint.pt").unlink(missing_ok=True)
+    setup = experiment.Setup(load(data), source_name(data), preset, wanted)
+    record = experiment.run(setup, out, workers=workers)
+    _print_metrics({"start": record.baseline, "trained": record.metrics})
+    print(f"record: {out / 'record.json'}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder that `qsel train` wrote.")],
+    data: Data = "synthcars",
+    workers: Workers = 0,
+) -> None:
+    """Evaluate a trained network on the unseen classes of a data set.
+
+    The data may be another than it was trained on, if the class counts fit.
+
+    Example: `qsel evaluate runs/m1-s1 --data my_photos`
+    """
+    from qsel import config, experiment, training
+    from qsel.data import load, source_name
+    from qsel.runs import Record
+
+    record = Record.load(run / "record.json")
+    settings = config.Config(**record.config)
+    setup = experiment.Setup(load(data), source_name(data), record.preset, settings)
+    model, _, inputs = experiment.load_model(setup, run, workers=workers)
+    labels = setup.data.test.hierarchy.fine
+    _print_metrics({"": training.evaluate(training.embed(model, inputs), labels)})
+
+
+@app.command()
+def select(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help=".npz with arrays embeddings (N, D), fine (N,), coarse (N,); or "
+            ".parquet with columns embedding (lists), fine, coarse. Labels may be "
+            "numbers or names."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="File for the quadruplets: .csv, .parquet or .npz."),
+    ],
+    method: Method = "method2",
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+) -> None:
+    """Select a quadruplet for every usable reference of your own embeddings.
+
+    Example: `qsel select embeddings.npz --method method1 --out quadruplets.csv`
+    """
+    from qsel.tables import select_from_file
+
+    count, unused = select_from_file(source, out, method, seed)
+    print(
+        f"{count:,} quadruplets in {out}; {unused:,} samples can never be a reference"
+    )
+
+
+@app.command()
+def table1(
+    data: Data = "synthcars",
+    preset: Preset = "laptop",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each row; default: the preset's.")
+    ] = None,
+    runs: Annotated[str, typer.Option(help="Folder that holds all runs.")] = "runs",
+    settings: Settings = None,
+) -> None:
+    """Run every row of Table 1 with every seed, and print the table.
+
+    Each run is one execution of notebooks/table1_run.ipynb; finished ones are kept.
+
+    Example: `qsel table1 --data stanford_cars --preset frozen --set trunk=resnet101`
+    """
+    from qsel import book
+    from qsel import table1 as table
+
+    book.run_table(Path.cwd(), preset, data, runs, seeds, settings=_pairs(settings))
+    folder = table.run_folder(runs, data, preset, "random", 0).parent
+    print(table.summary(table.gather(folder)).to_string())
+
+
+@app.command("book")
+def book_command(
+    data: Data = "synthcars",
+    preset: Preset = "laptop",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Runs of each row; default: the preset's.")
+    ] = None,
+    store: Annotated[
+        bool, typer.Option(help="Bring the executed notebooks back to notebooks/.")
+    ] = False,
+    stored: Annotated[
+        bool, typer.Option(help="Execute nothing: render the outputs in notebooks/.")
+    ] = False,
+    strict: Annotated[bool, typer.Option(help="Warnings are errors.")] = False,
+) -> None:
+    """Execute every notebook and render the book; what is fresh is not repeated.
+
+    Example: `qsel book --preset smoke`
+    """
+    from qsel import book
+
+    root = Path.cwd()
+    if not stored:
+        book.execute_all(root, preset, data, seeds, store)
+    page = book.render(root if stored else book.stage(root), root, strict)
+    print(f"the book: {page.as_uri()}")
+
+
+def main() -> None:
+    """Run the command line; a mistake in the input is one sentence, not a traceback."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"qsel: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting}: expected name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _print_metrics(rows: dict[str, dict[str, float]]) -> None:
+    for name, metrics in rows.items():
+        values = "  ".join(f"{key} {100 * value:.2f}" for key, value in metrics.items())
+        print(f"{name:>8}  {values}")

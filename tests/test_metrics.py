@@ -1,0 +1,223 @@
+"""Recall@K, MAP@R and NMI against loops written from their definitions."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from qsel import map_at_r, nmi, recall_at_k
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+# The slow twins.
+
+
+def slow_ranking(points):
+    """The others of every sample, nearest first, ties by index."""
+    x = points.double().tolist()
+
+    def squared(i, j):
+        return sum((a - b) ** 2 for a, b in zip(x[i], x[j], strict=True))
+
+    return [
+        sorted((j for j in range(len(x)) if j != i), key=lambda j: (squared(i, j), j))
+        for i in range(len(x))
+    ]
+
+
+def slow_recall(points, labels, k):
+    labels = labels.tolist()
+    hits = [
+        any(labels[j] == labels[i] for j in others[:k])
+        for i, others in enumerate(slow_ranking(points))
+    ]
+    return sum(hits) / len(hits)
+
+
+def slow_map_at_r(points, labels):
+    labels = labels.tolist()
+    scores = []
+    for i, others in enumerate(slow_ranking(points)):
+        r = labels.count(labels[i]) - 1
+        if r == 0:
+            continue
+        right, total = 0, 0.0
+        for place, j in enumerate(others[:r], start=1):
+            if labels[j] == labels[i]:
+                right += 1
+                total += right / place
+        scores.append(total / r)
+    return sum(scores) / len(scores)
+
+
+def slow_nmi(labels, clusters):
+    """2 I / (H + H) from the contingency table."""
+    n = len(labels)
+    table = Counter(zip(labels, clusters, strict=True))
+    a, b = Counter(labels), Counter(clusters)
+    information = sum(
+        c / n * math.log(c * n / (a[x] * b[y])) for (x, y), c in table.items()
+    )
+    entropies = [-sum(c / n * math.log(c / n) for c in x.values()) for x in (a, b)]
+    return 2 * information / sum(entropies)
+
+
+@st.composite
+def cases(draw):
+    n, dim = draw(st.integers(2, 12)), draw(st.integers(1, 3))
+    values = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
+    points = draw(st.lists(values, min_size=n, max_size=n))
+    label = st.sampled_from([-7, 0, 3, 10**9])
+    labels = draw(st.lists(label, min_size=n, max_size=n))
+    return torch.tensor(points).to(draw(st.sampled_from(DTYPES))), torch.tensor(labels)
+
+
+@settings(max_examples=200)
+@given(cases())
+def test_recall_is_that_of_a_loop(case):
+    points, labels = case
+    ks = tuple(range(1, len(points)))
+    found = recall_at_k(points, labels, ks)
+    assert tuple(found) == ks
+    for k in ks:
+        assert found[k] == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
+
+
+@settings(max_examples=200)
+@given(cases())
+def test_map_at_r_is_that_of_a_loop(case):
+    points, labels = case
+    if labels.unique().numel() == len(labels):
+        with pytest.raises(ValueError, match="alone in their class"):
+            map_at_r(points, labels)
+    else:
+        expected = slow_map_at_r(points, labels)
+        assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_recall_and_map_of_random_embeddings(dtype):
+    rng = np.random.default_rng(0)
+    points = torch.as_tensor(rng.normal(size=(80, 16))).to(dtype)
+    labels = torch.as_tensor(rng.integers(0, 9, 80))
+    found = recall_at_k(points, labels)
+    assert list(found) == [1, 2, 4, 8]  # the columns of Table 1
+    for k, value in found.items():
+        assert value == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
+    expected = slow_map_at_r(points, labels)
+    assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_query_is_left_out_by_its_index():
+    # Identical vectors of two classes, long enough for a product to part them. The
+    # nearest other is then the lowest other index, whichever its class.
+    x = 100 * torch.randn(1, 512, generator=torch.Generator().manual_seed(0))
+    points, labels = x.repeat(4, 1), torch.tensor([0, 1, 0, 1])
+    # Nearest others: 1, 0, 0, 0 -> right for sample 2 only.
+    assert recall_at_k(points, labels, (1, 2, 3)) == {1: 0.25, 2: 0.75, 3: 1.0}
+    assert map_at_r(points, labels) == pytest.approx(0.25)
+
+
+def test_identical_images_of_one_class_are_found():
+    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
+    points = torch.cat([x, x])
+    labels = torch.arange(5).repeat(2)
+    assert recall_at_k(points, labels, (1,)) == {1: 1.0}
+    assert map_at_r(points, labels) == 1.0
+
+
+def test_a_sample_alone_in_its_class_misses_and_has_no_average_precision():
+    points, labels = torch.tensor([[0.0], [1.0], [1.5], [9.0]]), [5, 4, 4, 4]
+    assert recall_at_k(points, torch.tensor(labels), (1, 3)) == {1: 0.75, 3: 0.75}
+    # Of the three: (1 + 0) / 2, (1 + 0) / 2, and (1 + 1) / 2.
+    found = map_at_r(points, torch.tensor(labels))
+    assert found == pytest.approx(slow_map_at_r(points, torch.tensor(labels)))
+
+
+def clusters_of(points, labels, seed):
+    k_means = KMeans(len(labels.unique()), n_init=1, random_state=seed)
+    return k_means.fit_predict(points.float().numpy()).tolist()
+
+
+def blobs(seed, n=60, classes=6, spread=0.6):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % classes)
+    centres = rng.normal(size=(classes, 4))
+    points = centres[labels] + spread * rng.normal(size=(n, 4))
+    return torch.as_tensor(points).float(), torch.as_tensor(labels * 37 - 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nmi_is_the_formula_on_the_contingency_table(seed):
+    points, labels = blobs(seed)
+    clusters = clusters_of(points, labels, seed)
+    expected = slow_nmi(labels.tolist(), clusters)
+    assert 0.1 < expected < 0.99
+    assert nmi(points, labels, seed) == pytest.approx(expected, abs=1e-9)
+
+
+def test_nmi_of_perfect_and_of_meaningless_clusters():
+    points, labels = blobs(0, spread=1e-3)
+    assert nmi(points, labels) == pytest.approx(1)
+    halves = torch.tensor([[0.0], [0.0], [9.0], [9.0]])
+    assert nmi(halves, torch.tensor([0, 1, 0, 1])) == pytest.approx(0, abs=1e-9)
+
+
+def test_nmi_repeats_with_its_seed_and_varies_with_it():
+    points, labels = blobs(1, n=120, classes=12, spread=1.0)
+    values = [nmi(points, labels, seed) for seed in range(4)]
+    assert values == [nmi(points, labels, seed) for seed in range(4)]
+    assert len(set(values)) > 1
+
+
+def test_gradients_and_half_precision_do_no_harm():
+    points, labels = blobs(2)
+    for x in (points.requires_grad_(), points.detach().half()):
+        assert 0 < nmi(x, labels) < 1
+        assert 0 < map_at_r(x, labels) < 1
+        assert 0 < recall_at_k(x, labels)[1] <= 1
+
+
+METRICS = [recall_at_k, map_at_r, nmi]
+
+
+class TestErrors:
+    @pytest.mark.parametrize("ks", [(4,), (1, 4), (1, 99)])
+    def test_k_out_of_range(self, ks):
+        with pytest.raises(ValueError, match=f"k={max(ks)} .*4 samples.* 1 to 3"):
+            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
+
+    def test_no_k(self):
+        with pytest.raises(ValueError, match="no K given"):
+            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ())
+
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.parametrize(
+        ("labels", "words"),
+        [
+            (torch.zeros(3, dtype=torch.int64), r"\(3,\); expected integers of .*\(4,"),
+            (torch.zeros(4, 1, dtype=torch.int64), r"\(4, 1\)"),
+            (torch.zeros(4), "float32"),
+        ],
+    )
+    def test_labels(self, metric, labels, words):
+        with pytest.raises(ValueError, match=words):
+            metric(torch.randn(4, 2), labels)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_embeddings(self, metric):
+        labels = torch.tensor([0, 0, 1, 1])
+        bad = torch.zeros(4, 2)
+        bad[2, 1] = torch.nan
+        with pytest.raises(ValueError, match="1 of 4 .*row 2"):
+            metric(bad, labels)
+        with pytest.raises(ValueError, match=r"\(4,\); expected floating"):
+            metric(torch.zeros(4), labels)
+        with pytest.raises(ValueError, match="list; expected a torch tensor"):
+            metric([[0.0]] * 4, labels)

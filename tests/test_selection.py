@@ -1,0 +1,496 @@
+"""Selection against a brute-force float64 twin, on thousands of random cases.
+
+The twin is plain loops over float64 distances: §3.3's words, with the defaults of
+the book's errata (P⁻ differs in fine class; the furthest inside where nothing lies
+outside, for both methods; ties to the lowest index).
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+import qsel.neighbors
+from qsel import HierarchyError, select_quadruplets
+from qsel.selection import METHODS
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+# The slow twin.
+
+
+def squared_distances(points):
+    """N x N in float64: affordable for the twin, never done by the package."""
+    x = points.double().numpy()
+    return ((x[:, None] - x[None, :]) ** 2).sum(2).tolist()
+
+
+def nearest(d, centre, candidates):
+    return min(candidates, key=lambda i: (d[centre][i], i))
+
+
+def furthest(d, centre, candidates):
+    return min(candidates, key=lambda i: (-d[centre][i], i))
+
+
+def partners(fine, coarse, r):
+    """P⁺, P⁻ and N of a reference, by the constraints of §2."""
+    everyone = range(len(fine))
+    return (
+        [i for i in everyone if fine[i] == fine[r] and i != r],
+        [i for i in everyone if coarse[i] == coarse[r] and fine[i] != fine[r]],
+        [i for i in everyone if coarse[i] != coarse[r]],
+    )
+
+
+def positive(d, r, n, candidates, centre):
+    """§3.3.1 with the centre N, §3.3.2 with the centre R."""
+    outside = [i for i in candidates if d[r][i] > d[r][n]]
+    if outside:
+        return nearest(d, centre, outside)
+    return furthest(d, r, candidates)
+
+
+def twin_method1(d, fine, coarse, r):
+    pps, pns, ns = partners(fine, coarse, r)
+    n = nearest(d, r, ns)
+    return positive(d, r, n, pps, n), positive(d, r, n, pns, n), n
+
+
+def twin_method2(d, fine, coarse, r, sibling):
+    pps, pns, ns = partners(fine, coarse, r)
+    n = nearest(d, r, ns)
+    of_sibling = [i for i in pns if fine[i] == sibling]
+    return positive(d, r, n, pps, r), positive(d, r, n, of_sibling, r), n
+
+
+def usable(fine, coarse):
+    return [r for r in range(len(fine)) if all(partners(fine, coarse, r))]
+
+
+def assert_agrees(points, fine, coarse, seed=0):
+    """All methods on every usable reference; returns how many quadruplets were held."""
+    f, c, d = fine.tolist(), coarse.tolist(), squared_distances(points)
+    references = usable(f, c)
+    if not references:
+        return 0
+    found = {
+        method: select_quadruplets(
+            points,
+            fine,
+            coarse,
+            torch.tensor(references),
+            method,
+            torch.Generator().manual_seed(seed),
+        )
+        .stack()
+        .T.tolist()
+        for method in METHODS
+    }
+    for b, r in enumerate(references):
+        pps, pns, ns = partners(f, c, r)
+        assert found["method1"][b] == [r, *twin_method1(d, f, c, r)]
+        # Which sibling class was drawn is read from the answer; that the draw is
+        # uniform has its own test.
+        pn = found["method2"][b][2]
+        assert pn in pns
+        assert found["method2"][b] == [r, *twin_method2(d, f, c, r, f[pn])]
+        for method in ("random", "hardest_negative"):
+            same_r, pp, pn, n = found[method][b]
+            assert same_r == r and pp in pps and pn in pns and n in ns
+        assert found["hardest_negative"][b][3] == found["method1"][b][3]
+    return len(METHODS) * len(references)
+
+
+# Random cases, by family.
+
+
+def random_labels(rng):
+    """Uneven two-level labels with tiny classes, shuffled, with any numbers."""
+    fine, coarse = [], []
+    numbers = rng.choice(np.arange(-500, 500), size=20, replace=False).tolist()
+    above = rng.choice(np.arange(-9, 99), size=4, replace=False).tolist()
+    for c in above[: rng.integers(2, 5)]:
+        for _ in range(rng.integers(1, 4)):
+            size = int(rng.integers(1, 5))
+            fine += [numbers.pop()] * size
+            coarse += [c] * size
+    shuffled = rng.permutation(len(fine))
+    return torch.tensor(fine)[shuffled], torch.tensor(coarse)[shuffled]
+
+
+def on_the_sphere(rng, n, dim):
+    """Points at nearly the same distance from the first, rounded to float32."""
+    rays = rng.normal(size=(n, dim))
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    rays *= 1 + rng.choice([-1e-6, -1e-7, 0.0, 1e-7, 1e-6], size=(n, 1))
+    rays[0] = 0
+    return rays.astype(np.float32).astype(np.float64)
+
+
+FAMILIES = {
+    "normal": lambda rng, n, d: rng.normal(size=(n, d)),
+    "grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)),
+    "line": lambda rng, n, d: rng.integers(-4, 5, size=(n, 1)),
+    "one_dimension": lambda rng, n, d: rng.normal(size=(n, 1)),
+    "duplicates": lambda rng, n, d: rng.normal(size=(4, d))[rng.integers(0, 4, n)],
+    "all_equal": lambda rng, n, d: np.tile(rng.normal(size=(1, d)), (n, 1)),
+    "sphere": on_the_sphere,
+    "far": lambda rng, n, d: rng.normal(size=(n, d)) + 1e4,
+    "far_grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) + 10_000,
+    "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-20,
+    "tiny_grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) * 2.0**-70,
+    "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e12,
+    "vast": lambda rng, n, d: rng.normal(size=(n, d)) * 1e37,
+    "outlier": lambda rng, n, d: (
+        rng.normal(size=(n, d)) * np.r_[1e6, [1] * (n - 1)][:, None]
+    ),
+    "mixed": lambda rng, n, d: (
+        rng.normal(size=(n, d)) * 10 ** rng.uniform(-6, 4, (n, 1))
+    ),
+    "unit": lambda rng, n, d: torch.nn.functional.normalize(
+        torch.from_numpy(rng.normal(size=(n, d)))
+    ).numpy(),
+}
+
+
+def random_points(rng, family, n, dtype):
+    points = torch.as_tensor(FAMILIES[family](rng, n, int(rng.integers(1, 7))))
+    points = points.double().clamp(-3e38, 3e38)
+    if dtype == torch.float16:
+        points = points.clamp(-6e4, 6e4)
+    elif dtype == torch.bfloat16:
+        points = points.clamp(-1e38, 1e38)
+    return points.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_selection_is_that_of_float64_brute_force(family, dtype, monkeypatch):
+    rng = np.random.default_rng(list(FAMILIES).index(family))
+    held = 0
+    for case in range(20):
+        # All rows in one block; now and then several blocks, or one row each.
+        block_bytes = {0: 1, 7: 300, 14: 1000}.get(case % 20, 64 << 20)
+        monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+        fine, coarse = random_labels(rng)
+        points = random_points(rng, family, len(fine), dtype)
+        held += assert_agrees(points, fine, coarse, seed=case)
+    assert held > 200
+
+
+def test_selection_under_every_precision_of_products(matmul_precision):
+    rng = np.random.default_rng(7)
+    for case in range(48):
+        fine, coarse = random_labels(rng)
+        family = list(FAMILIES)[case % len(FAMILIES)]
+        points = random_points(rng, family, len(fine), torch.float32)
+        assert_agrees(points, fine, coarse)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
+def test_many_samples_in_many_dimensions(scale, monkeypatch):
+    # Large enough that ranking by products is off where neighbours are close.
+    rng = np.random.default_rng(1)
+    fine = torch.as_tensor(rng.integers(0, 40, 300))
+    points = rng.normal(size=(300, 200)) * 1e-3 + rng.normal(size=200)
+    points[150:] = points[rng.integers(0, 150, 150)]
+    monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", 100_000)
+    assert_agrees(torch.as_tensor(points * scale).float(), fine, fine // 4)
+
+
+@st.composite
+def tied_cases(draw):
+    """Small integer points: most distances tie, many lie on the hypersphere."""
+    classes = draw(st.lists(st.integers(0, 2), min_size=3, max_size=6))  # parents
+    n = draw(st.integers(4, 14))
+    fine = draw(st.lists(st.integers(0, len(classes) - 1), min_size=n, max_size=n))
+    dim = draw(st.integers(1, 3))
+    coordinates = st.lists(st.integers(-2, 2), min_size=dim, max_size=dim)
+    points = draw(st.lists(coordinates, min_size=n, max_size=n))
+    shift = draw(st.sampled_from([0, 100, -2000]))
+    return (
+        torch.tensor(points) + shift,
+        torch.tensor(fine),
+        torch.tensor([classes[f] for f in fine]),
+        draw(st.sampled_from(DTYPES)),
+        draw(st.sampled_from([1, 200, 64 << 20])),
+    )
+
+
+@settings(max_examples=200)
+@given(tied_cases())
+def test_ties_are_those_of_brute_force(case):
+    points, fine, coarse, dtype, block_bytes = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+        assert_agrees(points.to(dtype), fine, coarse)
+
+
+def test_the_sphere_itself_is_not_outside():
+    # R at 0, N at 2; P⁺ at -2 (on the sphere) and at 5; P⁻ at 2 only.
+    points = torch.tensor([[0.0], [-2.0], [5.0], [2.0], [2.0]])
+    fine, coarse = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 0, 0, 1])
+    for method in ("method1", "method2"):
+        found = select_quadruplets(points, fine, coarse, torch.tensor([0]), method)
+        assert found.stack().flatten().tolist() == [0, 2, 3, 4]
+
+
+def test_method_1_seeks_around_n_and_method_2_around_r():
+    # R at the origin, N at (2, 0). The P⁺ at (-2.1, 0) is nearer to R, the one at
+    # (3, 0) nearer to N; the same for P⁻ along the other axis.
+    points = torch.tensor([[0.0, 0], [-2.1, 0], [3, 0], [0, 2.2], [2.2, 2.2], [2, 0]])
+    fine, coarse = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 0, 0, 0, 1])
+    found = {
+        m: select_quadruplets(points, fine, coarse, torch.tensor([0]), m).stack()[:, 0]
+        for m in ("method1", "method2")
+    }
+    assert found["method1"].tolist() == [0, 2, 4, 5]
+    assert found["method2"].tolist() == [0, 1, 3, 5]
+
+
+def test_a_single_point_more_than_float32_can_tell_apart():
+    # 1e-9 outside the sphere: below float32's rounding of the squares, not float64's.
+    points = torch.tensor(
+        [[0.0], [1.0], [-1.0 - 1e-9], [0.5], [1.0]], dtype=torch.float64
+    )
+    fine, coarse = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 0, 0, 0, 1])
+    found = select_quadruplets(points, fine, coarse, torch.tensor([0]), "method2")
+    assert found.positive_positive.tolist() == [2]
+
+
+def small_set(n=60, seed=0):
+    """12 fine classes of 5 under 4 coarse ones, in 3-d."""
+    points = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
+    fine = torch.arange(n) % 12
+    return points, fine, fine // 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_result_in_blocks_of_any_size(method, monkeypatch):
+    points, fine, coarse = small_set()
+    references = torch.arange(60).flip(0).repeat(3)
+    results = []
+    for block_bytes in (1, 1000, 4096, 64 << 20, 64 << 20):
+        monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+        generator = torch.Generator().manual_seed(5)
+        found = select_quadruplets(points, fine, coarse, references, method, generator)
+        assert len(found) == 180
+        assert found.stack().dtype == torch.int64 and found.stack().shape == (4, 180)
+        assert found.reference.equal(references)
+        results.append(found.stack())
+    assert all(r.equal(results[0]) for r in results)
+    other = torch.Generator().manual_seed(6)
+    again = select_quadruplets(points, fine, coarse, references, method, other)
+    assert again.stack().equal(results[0]) == (method == "method1")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_a_generator_torchs_own_seed_counts(method):
+    points, fine, coarse = small_set()
+    found = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        everyone = torch.arange(60)
+        found.append(select_quadruplets(points, fine, coarse, everyone, method).stack())
+    assert found[0].equal(found[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_embeddings_that_need_gradients_and_are_not_contiguous(method):
+    points, fine, coarse = small_set()
+    everyone = torch.arange(60)
+    awkward = points.T.contiguous().T.requires_grad_()
+    found = [
+        select_quadruplets(
+            x, fine, coarse, everyone, method, torch.Generator().manual_seed(0)
+        ).stack()
+        for x in (points, awkward)
+    ]
+    assert found[0].equal(found[1])
+
+
+def uneven_labels():
+    """Class sizes 4, 1, 3 | 2 | 5, 2 in mixed order."""
+    fine = torch.tensor([0] * 4 + [1] + [2] * 3 + [3] * 2 + [4] * 5 + [5] * 2)
+    fine = fine[torch.randperm(len(fine), generator=torch.Generator().manual_seed(1))]
+    return fine, torch.tensor([0, 0, 0, 1, 2, 2])[fine]
+
+
+def assert_uniform(drawn, expected):
+    values, counts = torch.as_tensor(drawn).unique(return_counts=True)
+    assert values.tolist() == sorted(expected)
+    if len(expected) > 1:
+        assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+def test_random_and_its_positives_are_uniform():
+    fine, coarse = uneven_labels()
+    points = torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2))
+    f, c = fine.tolist(), coarse.tolist()
+    for method, x in (("random", None), ("hardest_negative", points)):
+        generator = torch.Generator().manual_seed(11)
+        for r in usable(f, c):
+            many = torch.full((4000,), r)
+            found = select_quadruplets(x, fine, coarse, many, method, generator)
+            pps, pns, ns = partners(f, c, r)
+            assert_uniform(found.positive_positive, pps)
+            assert_uniform(found.positive_negative, pns)
+            if method == "random":
+                assert_uniform(found.negative, ns)
+            else:
+                assert found.negative.unique().numel() == 1
+
+
+def test_random_draws_its_three_independently():
+    fine, coarse = uneven_labels()
+    r = usable(fine.tolist(), coarse.tolist())[0]
+    found = select_quadruplets(
+        None,
+        fine,
+        coarse,
+        torch.full((20_000,), r),
+        "random",
+        torch.Generator().manual_seed(4),
+    )
+    triples = found.stack()[1:]
+    sizes = [len(p) for p in partners(fine.tolist(), coarse.tolist(), r)]
+    _, counts = triples.unique(dim=1, return_counts=True)
+    assert len(counts) == math.prod(sizes)
+    assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+def test_method_2_draws_the_sibling_class_uniformly_whatever_its_size():
+    fine, coarse = uneven_labels()
+    points = torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2))
+    f, c = fine.tolist(), coarse.tolist()
+    generator = torch.Generator().manual_seed(12)
+    for r in usable(f, c):
+        many = torch.full((4000,), r)
+        found = select_quadruplets(points, fine, coarse, many, "method2", generator)
+        siblings = {f[i] for i in partners(f, c, r)[1]}
+        assert_uniform(fine[found.positive_negative], siblings)
+        # One class, one P⁻.
+        assert len(found.positive_negative.unique()) == len(siblings)
+
+
+def test_random_needs_no_embeddings_and_does_not_look_at_them():
+    points, fine, coarse = small_set()
+    found = [
+        select_quadruplets(
+            x,
+            fine,
+            coarse,
+            torch.arange(60),
+            "random",
+            torch.Generator().manual_seed(0),
+        ).stack()
+        for x in (None, points, 9 - points)
+    ]
+    assert found[0].equal(found[1]) and found[0].equal(found[2])
+
+
+class TestRefusals:
+    points, fine, coarse = small_set()
+    everyone = torch.arange(60)
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize(
+        ("fine", "coarse", "words"),
+        [
+            # Sample 2 is the only one of fine class 8.
+            (
+                [7, 7, 8, 9],
+                [1, 1, 1, 2],
+                r"P⁺: sample 2 .*fine class 8 \(coarse class 1",
+            ),
+            # Fine class 9 is alone under coarse class 2.
+            ([7, 7, 8, 8, 9, 9], [1, 1, 1, 1, 2, 2], r"P⁻: sample 4 .*fine class 9"),
+            # There is one coarse class only.
+            (
+                [7, 7, 8, 8],
+                [5, 5, 5, 5],
+                r"N: sample 0 .*fine class 7 \(coarse class 5",
+            ),
+        ],
+    )
+    def test_a_reference_without_a_partner(self, fine, coarse, words, method):
+        fine, coarse = torch.tensor(fine), torch.tensor(coarse)
+        with pytest.raises(HierarchyError, match=words):
+            select_quadruplets(
+                torch.randn(len(fine), 2),
+                fine,
+                coarse,
+                torch.arange(len(fine)),
+                method,
+            )
+
+    def test_lacking_samples_may_stay_as_partners(self):
+        fine, coarse = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1])
+        x = torch.randn(4, 2)
+        found = select_quadruplets(x, fine, coarse, torch.tensor([1, 0]), "method1")
+        assert found.stack().tolist() == [[1, 0], [0, 1], [2, 2], [3, 3]]
+
+    @pytest.mark.parametrize("method", ["method1", "method2", "hardest_negative"])
+    @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+    @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+    def test_nan_and_infinity_with_their_row(self, value, dtype, method):
+        bad = self.points.to(dtype, copy=True)
+        bad[41, 1] = bad[50, 0] = value
+        with pytest.raises(ValueError, match="2 of 60 .*first in row 41"):
+            select_quadruplets(bad, self.fine, self.coarse, self.everyone, method)
+
+    def test_a_fine_class_under_two_coarse_ones(self):
+        coarse = self.coarse.clone()
+        coarse[3] = 77
+        with pytest.raises(HierarchyError, match=r"fine class 3 .*\[1, 77\]"):
+            select_quadruplets(self.points, self.fine, coarse, self.everyone)
+
+    @pytest.mark.parametrize(
+        ("bad", "words"),
+        [
+            (torch.zeros(60), r"\(60,\).*\(N, D\)"),
+            (torch.zeros(60, 0), r"\(60, 0\).*at least 1"),
+            (torch.zeros(60, 2, dtype=torch.int64), "int64.*floating point"),
+            (torch.zeros(59, 2), "59 embeddings but 60 labels"),
+            (np.zeros((60, 2)), "ndarray; expected a torch tensor"),
+            (None, "'method2' needs embeddings"),
+        ],
+    )
+    def test_embeddings(self, bad, words):
+        with pytest.raises(ValueError, match=words):
+            select_quadruplets(bad, self.fine, self.coarse, self.everyone)
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize(
+        ("bad", "words"),
+        [
+            (torch.tensor([0, 60]), "from 0 to 60, but there are 60 .*0 to 59"),
+            (torch.tensor([-1, 5]), "from -1 to 5"),
+            (torch.tensor([0.0]), r"float32 of shape \(1,\); expected int64"),
+            (torch.tensor([[0]]), r"shape \(1, 1\)"),
+            (torch.tensor([], dtype=torch.int64), "B of at least 1"),
+        ],
+    )
+    def test_references(self, bad, words, method):
+        with pytest.raises(ValueError, match=words):
+            select_quadruplets(self.points, self.fine, self.coarse, bad, method)
+
+    def test_labels(self):
+        with pytest.raises(ValueError, match="fine labels are torch.float32"):
+            select_quadruplets(
+                self.points, self.fine.float(), self.coarse, self.everyone
+            )
+        with pytest.raises(ValueError, match="60 fine labels .* 59 coarse"):
+            select_quadruplets(self.points, self.fine, self.coarse[:59], self.everyone)
+
+    def test_an_unknown_method(self):
+        with pytest.raises(ValueError, match="'method3'; expected one of random, meth"):
+            select_quadruplets(
+                self.points, self.fine, self.coarse, self.everyone, "method3"
+            )
