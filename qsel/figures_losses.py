@@ -7,13 +7,15 @@ before drawing.
 
 from collections.abc import Callable, Sequence
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.verdict import Difference
+from qsel.figures import style
+from qsel.table1 import METHODS, paired
 
 # Colour for the coarse class, marker and line for the fine one.
 R, P_PLUS, P_MINUS, N = "$R$", "$P^+$", "$P^-$", "$N$"
@@ -30,6 +32,7 @@ def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Fig
         queries: Q indices, one row each.
         nearest: (Q, K) indices of the nearest others, nearest first.
     """
+    style()
     rows, columns = nearest.shape[0], nearest.shape[1] + 1
     figure = Figure(figsize=(1.25 * columns, 1.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -56,6 +59,7 @@ def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Fig
 
 def contrastive_curve(margin: float = 1.0) -> Figure:
     """Equation (1) against the distance, for a same and for a different pair."""
+    style()
     d = torch.linspace(0, 2, 201)
     origin, at = torch.zeros(len(d), 1), d[:, None]  # (B, 1) each
     figure = Figure(figsize=(5.5, 3.2), layout="constrained")
@@ -76,6 +80,7 @@ def contrastive_curve(margin: float = 1.0) -> Figure:
 
 def triplet_map(margin: float = 0.5) -> Figure:
     """Equation (2) over both distances, with the region where it is zero."""
+    style()
     side = torch.linspace(0, 2, 161)
     d_p, d_n = torch.meshgrid(side, side, indexing="xy")  # rows are D(R,N)
     flat = (torch.zeros(d_p.numel(), 1), d_p.reshape(-1, 1), d_n.reshape(-1, 1))
@@ -101,6 +106,7 @@ def distance_histograms(stages: dict[str, dict[str, Tensor]]) -> Figure:
     Args:
         stages: title → role (``P_PLUS``, ``P_MINUS``, ``N``) → (B,) distances.
     """
+    style()
     roles = list(next(iter(stages.values())))
     figure = Figure(figsize=(2.9 * len(stages), 4), layout="constrained")
     panels = figure.subplots(len(roles), len(stages), sharex=True, squeeze=False)
@@ -128,6 +134,7 @@ def score_gradients(gradients: dict[str, Tensor], own: dict[str, int]) -> Figure
         gradients: title → (classes,) gradient.
         own: title → the sample's class in that head.
     """
+    style()
     figure = Figure(figsize=(3.6 * len(gradients), 3), layout="constrained")
     panels = figure.subplots(1, len(gradients), sharey=True, squeeze=False)
     for ax, (title, gradient) in zip(panels[0], gradients.items(), strict=True):
@@ -154,6 +161,7 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
 
     Both readings of the first margin are drawn; shaded where the printed one is zero.
     """
+    style()
     held = {P_PLUS: d_pp, P_MINUS: d_pn, N: d_n}
     moving = torch.linspace(0, 2, 201)
     figure = Figure(figsize=(10, 3.3), layout="constrained")
@@ -201,6 +209,7 @@ def descent_arrows(
         panels: title → loss of four (1, 2) embeddings.
         length: an arrow is the negative gradient times this.
     """
+    style()
     figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
     for ax, (title, loss) in zip(axes[0], panels.items(), strict=True):
@@ -225,26 +234,28 @@ def descent_arrows(
     return figure
 
 
-def differences(found: Sequence[Difference], names: dict[str, str]) -> Figure:
-    """Mean differences between methods with their confidence intervals."""
-    figure = Figure(figsize=(7, 0.9 + 0.45 * len(found)), layout="constrained")
+def paired_differences(
+    runs: pd.DataFrame, comparisons: Sequence[tuple[str, str]], metric: str = "R@1"
+) -> Figure:
+    """How far one row is ahead of another: one dot a seed, a bar at the mean.
+
+    Args:
+        runs: as ``qsel.table1.gather`` gives them, in percent.
+        comparisons: pairs of methods; the second is taken from the first.
+        metric: a column of ``runs``.
+    """
+    style()
+    rows = len(comparisons)
+    figure = Figure(figsize=(7.5, 0.9 + 0.5 * rows), layout="constrained")
     ax = figure.subplots()
-    for row, one in enumerate(found):
-        known = one.half_width is not None
-        ax.errorbar(
-            one.points,
-            row,
-            xerr=one.half_width if known else None,
-            fmt="o",
-            color="black",
-            mfc="black" if one.verdict in ("ahead", "behind") else "white",
-            capsize=4,
-        )
-    ax.axvline(0, color="0.5", lw=1)
-    ax.set_yticks(
-        range(len(found)),
-        [f"{names[one.first]} − {names[one.second]}" for one in found],
-    )
-    ax.set(xlabel=f"difference in {found[0].column}, percentage points")
-    ax.set_ylim(len(found) - 0.5, -0.5)
+    for row, (a, b) in enumerate(comparisons):
+        gap = paired(runs, a, b, metric)
+        ax.plot(gap, [row] * len(gap), "o", color=COLOUR[R], alpha=0.6, mec="white")
+        ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
+    ax.axvline(0, color="0.4", lw=1, ls="--")
+    short = {k: v.replace(" Quadruplet Selection", "") for k, v in METHODS.items()}
+    names = [f"{short[a]}\nminus {short[b].lower()}" for a, b in comparisons]
+    ax.set_yticks(range(rows), names, fontsize=8)
+    ax.set(xlabel=f"difference in {metric} (percentage points)")
+    ax.set_ylim(rows - 0.5, -0.5)
     return figure

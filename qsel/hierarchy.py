@@ -171,6 +171,11 @@ class ClassIndex:
 
     def __init__(self, fine: Tensor, coarse: Tensor):
         for name, labels in (("fine", fine), ("coarse", coarse)):
+            if not isinstance(labels, Tensor):
+                raise HierarchyError(
+                    f"{name} labels are a {type(labels).__name__}; expected a torch "
+                    "tensor (torch.as_tensor makes one)"
+                )
             if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
                 raise HierarchyError(
                     f"{name} labels are {labels.dtype} of shape {tuple(labels.shape)}; "

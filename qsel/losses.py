@@ -36,6 +36,11 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
         tensor([5.])
     """
     for name, x in (("first", a), ("second", b)):
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"the {name} embeddings are a {type(x).__name__}; expected a torch "
+                "tensor of shape (B, D)"
+            )
         if x.ndim != 2 or not x.is_floating_point() or len(x) == 0:
             raise ValueError(
                 f"the {name} embeddings are {x.dtype} of shape {tuple(x.shape)}; "
@@ -190,10 +195,16 @@ def classification_loss(
         ("coarse", coarse_weight, coarse_scores, coarse),
         ("fine", fine_weight, fine_scores, fine),
     ):
-        if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        if (
+            scores.ndim != 2
+            or len(scores) == 0
+            or labels.shape != scores.shape[:1]
+            or labels.dtype != torch.int64
+        ):
             raise ValueError(
-                f"{level} scores of shape {tuple(scores.shape)} and labels of shape "
-                f"{tuple(labels.shape)}; expected (B, classes) and (B,)"
+                f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} "
+                f"labels of shape {tuple(labels.shape)}; expected (B, classes) and "
+                "int64 (B,) with B of at least 1"
             )
         if (
             not labels.is_cuda
@@ -259,6 +270,14 @@ def joint_loss(
     d_pp = distance(reference, positive_positive)
     d_pn = distance(reference, positive_negative)
     d_n = distance(reference, negative)
+    if isinstance(classification, Tensor) and classification.shape not in (
+        d_pp.shape,
+        (),
+    ):
+        raise ValueError(
+            f"classification has shape {tuple(classification.shape)}; expected "
+            f"{tuple(d_pp.shape)}, equation (4) with reduction='none'"
+        )
     fine_term = F.relu(1 - d_pn / _above_zero(d_pp + fine_margin))
     coarse_term = F.relu(1 - d_n / _above_zero(d_pn + margin2))
     return _reduce(fine_term + coarse_term + classification, reduction)

@@ -43,6 +43,8 @@ def recall_at_k(
     _check_labels(embeddings, labels)
     if not ks:
         raise ValueError("no K given; expected at least one, such as ks=(1, 2, 4, 8)")
+    if min(ks) < 1:
+        raise ValueError(f"K={min(ks)}; expected K from 1 to N - 1")
     hit = _same_class_neighbors(embeddings, labels, max(ks))  # (N, K)
     return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
 
@@ -108,7 +110,9 @@ def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
     _check_labels(embeddings, labels)
     labels = labels.cpu()
     k_means = KMeans(len(labels.unique()), n_init=1, random_state=seed)
-    clusters = k_means.fit_predict(embeddings.detach().float().cpu().numpy())
+    points = embeddings.detach().cpu()
+    points = points if points.dtype == torch.float64 else points.float()
+    clusters = k_means.fit_predict(points.numpy())
     return float(normalized_mutual_info_score(labels.numpy(), clusters))
 
 
@@ -120,6 +124,11 @@ def _same_class_neighbors(embeddings: Tensor, labels: Tensor, k: int) -> Tensor:
 
 def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
     check_embeddings(embeddings)
+    if not isinstance(labels, Tensor):
+        raise ValueError(
+            f"labels are a {type(labels).__name__}; expected a torch tensor "
+            "(torch.as_tensor makes one)"
+        )
     if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
         raise ValueError(
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 64 << 20  # one (rows, N) block of approximate distances
+PAIR_BYTES = 4 << 20  # one (pairs, D) block measured exactly: to stay in the cache
 
 
 class Gallery:
@@ -22,7 +23,7 @@ class Gallery:
 
     Raises:
         ValueError: not a finite floating-point (N, D) tensor; the first bad row is
-            named.
+            named. Values whose squares overflow float64.
 
     Example:
         >>> gallery = Gallery(torch.tensor([[0.0], [1.0], [3.0]]))
@@ -34,11 +35,15 @@ class Gallery:
         check_embeddings(embeddings)
         self.embeddings = embeddings.detach()
         ranking = self.embeddings
+        largest = float(ranking.abs().max())
+        if largest > 1e140:
+            raise ValueError(
+                f"an embedding holds the value {largest:.3g}, whose square overflows "
+                "float64; scale the embeddings (their order stays the same)"
+            )
         if ranking.dtype != torch.float64:
             # Squares beyond 1e30 would overflow float32 once they are summed.
-            ranking = (
-                ranking.float() if ranking.abs().max() < 1e15 else ranking.double()
-            )
+            ranking = ranking.float() if largest < 1e15 else ranking.double()
         # Distances ignore a common shift, and the rounding bound grows with the norms.
         self._ranking = ranking - ranking.mean(0)  # (N, D)
         self._squares = self._ranking.square().sum(1)  # (N,)
@@ -67,18 +72,20 @@ class Gallery:
             (B, N) squared distances and (B, 1) bounds on their absolute error.
         """
         a = self._ranking[rows]  # (B, D)
-        d = torch.addmm(self._squares[None, :], a, self._ranking.T, alpha=-2)  # (B, N)
+        with torch.autocast(a.device.type, enabled=False):  # it would round to bfloat16
+            d = torch.addmm(self._squares[None, :], a, self._ranking.T, alpha=-2)
         d += self._squares[rows, None]
         # A sum of D products is off by at most D roundings of Σ|terms|, and the terms
-        # stay below (|a| + |b|)². Below `tiny` a product may vanish altogether.
+        # stay below (|a| + |b|)². Factors that are rounded first add one rounding of
+        # theirs, once. Below `tiny` a product may vanish altogether.
         reach = self._norms[rows, None] + self._norms.max()  # (B, 1)
         terms = a.shape[1] + 8
-        tiny = torch.finfo(a.dtype).tiny
-        return d, terms * (_rounding(a) * reach**2 + 4 * tiny)
+        eps, tiny = torch.finfo(a.dtype).eps, torch.finfo(a.dtype).tiny
+        return d, (terms * eps + _factor_rounding(a)) * reach**2 + 4 * terms * tiny
 
     def exact(self, i: Tensor, j: Tensor) -> Tensor:
         """Squared distances of the pairs (i, j), directly and in float64: (P,)."""
-        step = max(1, BLOCK_BYTES // (8 * self.embeddings.shape[1]))
+        step = max(1, PAIR_BYTES // (8 * self.embeddings.shape[1]))
         x = self.embeddings
         parts = [
             (x[a].double() - x[b].double()).square().sum(1)
@@ -219,10 +226,12 @@ def check_embeddings(embeddings: Tensor) -> None:
         )
 
 
-def _rounding(x: Tensor) -> float:
-    """Relative error of one product: TF32 and its kin count where they are allowed."""
-    reduced = x.dtype == torch.float32 and (
-        torch.get_float32_matmul_precision() != "highest"
-        or (x.is_cuda and torch.backends.cuda.matmul.allow_tf32)
-    )
-    return 2.0**-7 if reduced else torch.finfo(x.dtype).eps
+def _factor_rounding(x: Tensor) -> float:
+    """Relative error of a product whose factors are cut to TF32 or bfloat16 first.
+
+    bfloat16 keeps 8 bits, so two rounded factors are off by 2 · 2⁻⁸; 2⁻⁶ is on the
+    safe side and covers TF32.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    cut = any(b.fp32_precision not in ("none", "ieee") for b in backends)
+    return 2.0**-6 if cut and x.dtype == torch.float32 else 0.0

@@ -15,7 +15,7 @@ Where nothing lies outside, Methods 1 and 2 take the furthest from R inside; the
 says so for Method 2 only. Ties go to the lowest index.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from qsel.neighbors import Gallery
 METHODS = ("random", "method1", "method2", "hardest_negative")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # == of tensors is no single answer
 class Quadruplets:
     """Indices of B quadruplets into the training set, each (B,) int64."""
 
@@ -40,7 +40,14 @@ class Quadruplets:
 
     def stack(self) -> Tensor:
         """(4, B) int64, the rows R, P⁺, P⁻, N."""
-        return torch.stack(astuple(self))
+        return torch.stack(
+            [
+                self.reference,
+                self.positive_positive,
+                self.positive_negative,
+                self.negative,
+            ]
+        )
 
 
 def select_quadruplets(
@@ -68,7 +75,7 @@ def select_quadruplets(
             the positives in hardest_negative, P⁻'s fine class in method2).
 
     Returns:
-        Quadruplets on the device of the embeddings.
+        Quadruplets on the device of the embeddings, or of the labels without them.
 
     Raises:
         HierarchyError: a fine class under two coarse ones, or a reference without
@@ -96,10 +103,11 @@ positive_negative=tensor([3]), negative=tensor([4]))
         )
     references = _check_references(references, classes)
     # Random numbers come from the CPU, so that a seed means the same on every device.
-    draw = torch.rand(3, len(references), generator=generator, dtype=torch.float64)
-    if gallery is not None:
-        classes, references = classes.to(gallery.device), references.to(gallery.device)
-        draw = draw.to(gallery.device)
+    draw = torch.rand(
+        3, len(references), generator=generator, dtype=torch.float64, device="cpu"
+    )
+    device = classes.fine.device if gallery is None else gallery.device
+    classes, references, draw = (x.to(device) for x in (classes, references, draw))
 
     if method == "random":
         return Quadruplets(
@@ -163,6 +171,11 @@ def _select_block(
 
 
 def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
+    if not isinstance(references, Tensor):
+        raise ValueError(
+            f"references are a {type(references).__name__}; expected a torch tensor of "
+            "int64 indices"
+        )
     if references.ndim != 1 or references.dtype != torch.int64 or not len(references):
         raise ValueError(
             f"references are {references.dtype} of shape {tuple(references.shape)}; "

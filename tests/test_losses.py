@@ -336,3 +336,21 @@ class TestErrors:
         three, two = torch.zeros(3, dtype=torch.int64), torch.zeros(2, 5)
         with pytest.raises(ValueError, match=r"coarse scores .*\(2, 5\).*\(3,\)"):
             losses.classification_loss(two, two, three, three)
+
+    @pytest.mark.parametrize("shape", [(7, 1), (1,), (3,)])
+    def test_classification_of_another_shape(self, shape):
+        with pytest.raises(ValueError, match=r"expected \(7,\), equation \(4\)"):
+            losses.joint_loss(*self.four, torch.ones(shape))
+
+    def test_labels_that_are_not_int64_and_an_empty_batch(self):
+        scores, labels = torch.zeros(2, 5), torch.zeros(2, dtype=torch.int32)
+        with pytest.raises(ValueError, match="int32 labels .*expected .* int64"):
+            losses.classification_loss(scores, scores, labels, labels)
+        with pytest.raises(ValueError, match="at least 1"):
+            losses.classification_loss(
+                scores[:0], scores[:0], labels[:0].long(), labels[:0].long()
+            )
+
+    def test_embeddings_that_are_no_tensor(self):
+        with pytest.raises(ValueError, match="second embeddings are a list"):
+            losses.distance(self.four[0], [[0.0]])

@@ -221,3 +221,18 @@ class TestErrors:
             metric(torch.zeros(4), labels)
         with pytest.raises(ValueError, match="list; expected a torch tensor"):
             metric([[0.0]] * 4, labels)
+
+    @pytest.mark.parametrize("ks", [(0, 1), (-1, 2)])
+    def test_k_below_one(self, ks):
+        with pytest.raises(ValueError, match=f"K={ks[0]}; expected K from 1"):
+            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_labels_that_are_no_tensor(self, metric):
+        with pytest.raises(ValueError, match="labels are a list"):
+            metric(torch.randn(4, 2), [0, 0, 1, 1])
+
+
+def test_nmi_keeps_float64():
+    points = torch.tensor([[0.0], [0.1], [9.0], [9.1]], dtype=torch.float64) + 1e9
+    assert nmi(points, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)

@@ -160,7 +160,7 @@ def test_the_bound_grows_where_products_are_rounded(matmul_precision):
 
 @pytest.mark.parametrize("block_bytes", [1, 1000, 64 << 20])
 def test_exact_is_the_direct_sum_in_float64(block_bytes, monkeypatch):
-    monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(qsel.neighbors, "PAIR_BYTES", block_bytes)
     # Far away and close together: a product of float32 would see no distance.
     x = 1e4 + 1e-2 * torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
     i, j = torch.cartesian_prod(torch.arange(30), torch.arange(30)).T
@@ -213,3 +213,18 @@ def test_embeddings_that_cannot_be_compared(bad, words):
     for refuse in (Gallery, lambda x: nearest_others(x, 1)):
         with pytest.raises(ValueError, match=words):
             refuse(bad)
+
+
+def test_the_newer_settings_of_torch_for_rounded_products():
+    # torch refuses its older question about precision once the newer is set.
+    points = points_of(np.random.default_rng(3), "normal", 40, 33, torch.float32)
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    rows = torch.arange(40)
+    narrow = Gallery(points).approximate(rows)[1]
+    try:
+        matmul.fp32_precision = "bf16"
+        assert (Gallery(points).approximate(rows)[1] > narrow).all()
+        assert nearest_others(points, 5).tolist() == slow_nearest_others(points, 5)
+    finally:
+        matmul.fp32_precision = before

@@ -494,3 +494,32 @@ class TestRefusals:
             select_quadruplets(
                 self.points, self.fine, self.coarse, self.everyone, "method3"
             )
+
+    def test_what_is_no_tensor(self):
+        x, f, c, r = self.points, self.fine, self.coarse, self.everyone
+        with pytest.raises(ValueError, match="fine labels are a ndarray"):
+            select_quadruplets(x, f.numpy(), c, r)
+        with pytest.raises(ValueError, match="coarse labels are a list"):
+            select_quadruplets(x, f, c.tolist(), r)
+        with pytest.raises(ValueError, match="references are a list"):
+            select_quadruplets(x, f, c, [0, 1])
+
+    def test_values_whose_squares_overflow(self):
+        x = self.points.double() * 1e200
+        with pytest.raises(ValueError, match="overflows float64"):
+            select_quadruplets(x, self.fine, self.coarse, self.everyone)
+
+
+def test_selection_is_exact_within_autocast_too():
+    # Mixed precision would round the ranking's products to bfloat16.
+    for seed in range(5):
+        points = torch.randn(120, 8, generator=torch.Generator().manual_seed(seed))
+        fine = torch.arange(120) % 30
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert_agrees(points, fine, fine // 5)
+
+
+def test_two_selections_can_be_compared_as_objects():
+    points, fine, coarse = small_set()
+    a, b = (select_quadruplets(points, fine, coarse, torch.arange(9)) for _ in "ab")
+    assert a != b
