@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -171,8 +172,7 @@ def fingerprint(notebook: Path, parameters: dict) -> str:
         if path.name not in ("book.py", "cli.py"):
             digest.update(path.read_bytes())
     if "data" in parameters:
-        data = datasets.load(parameters["data"])
-        digest.update((data.train.fingerprint + data.test.fingerprint).encode())
+        digest.update(_data_fingerprint(parameters["data"]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -187,6 +187,12 @@ def render(source: Path, root: Path, strict: bool = False) -> Path:
     if subprocess.run(words).returncode:
         raise BookError("the book could not be rendered; the reason stands above")
     return root / "_build" / "html" / "index.html"
+
+
+@cache
+def _data_fingerprint(source: str) -> str:
+    data = datasets.load(source)
+    return data.train.fingerprint + data.test.fingerprint
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> None:

@@ -199,6 +199,33 @@ def table1(
     print(table.summary(table.gather(folder)).to_string())
 
 
+@app.command()
+def tune(
+    out: Annotated[Path, typer.Option(help="JSON file of trials and winners.")],
+    data: Data = "synthcars",
+    preset: Preset = "laptop",
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each method.")] = 8,
+    splits: Annotated[
+        int, typer.Option(min=1, help="Splits a trial is scored on.")
+    ] = 2,
+    settings: Settings = None,
+) -> None:
+    """Choose settings on held-out training classes, one budget for every method.
+
+    Example: `qsel tune --preset laptop --out results/tuning-laptop.json`
+    """
+    from qsel import table1 as table
+    from qsel import tuning
+    from qsel.data import load
+
+    methods = list(table.METHODS)
+    chosen = tuning.tune(
+        load(data), preset, out, methods, trials, splits, _pairs(settings)
+    )
+    for method, found in chosen.items():
+        print(f"{method}: {found}")
+
+
 @app.command("book")
 def book_command(
     data: Data = "synthcars",

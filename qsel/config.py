@@ -22,7 +22,6 @@ RANGES = {
     "dropout": (0, 0.99),
     "crop_scale": (0.01, 1),
     "whiten": (0, 1),
-    "views": (0, 64),
     "embedding_dim": (1, 2**16),
     "image_size": (1, 2**12),
     "resize": (1, 2**12),
@@ -63,10 +62,10 @@ class Config:
 
     # The network (Figure 1).
     trunk: str = "resnet101"  # a torchvision model, "small", or package.module:function
-    weights: str | None = "imagenet"  # "imagenet", a file, or none: start at random
+    weights: str | None = "imagenet"  # "imagenet", "synthcars" (qsel.pretraining), a
+    #                                   file, or none: start at random
     freeze: bool = False  # train only what follows the trunk, on its cached features
     whiten: float | None = None  # frozen features: share of whitening, see qsel.model
-    views: int = 0  # frozen features: augmented views cached beside the plain one
     embedding_dim: int = 1024  # the last fully connected layer
     normalise: bool = True  # embeddings of unit length
     dropout: float = 0.0  # in front of the last fully connected layer
@@ -90,8 +89,8 @@ class Config:
     def __post_init__(self):
         for field in fields(self):
             _check(field.name, getattr(self, field.name), _kinds(field.type))
-        if not self.freeze and (self.views or self.whiten is not None):
-            raise ValueError("views and whiten act on frozen features; set freeze=true")
+        if self.whiten is not None and not self.freeze:
+            raise ValueError("whiten acts on frozen features; set freeze=true")
 
     def with_settings(self, settings: Mapping[str, object]) -> "Config":
         """A copy with some settings replaced; text is read as the field's kind.
@@ -127,23 +126,25 @@ PAPER = frozenset(
 # the paper.
 _LAPTOP = dict(
     trunk="small",
-    weights=None,
-    image_size=64,
-    resize=64,
+    weights="synthcars",
+    image_size=48,
+    resize=48,
     crop_scale=0.6,
     learning_rate=0.1,
     schedule="cosine",
-    epochs=10,
+    batch=16,
+    epochs=2,
 )
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
     # SynthCars from random weights, minutes on two CPU cores.
     "laptop": _LAPTOP,
     # The same path in seconds: shows that everything runs, not what it learns.
-    "smoke": _LAPTOP | dict(embedding_dim=64, batch=16, epochs=2),
+    "smoke": _LAPTOP | dict(embedding_dim=64, epochs=1),
     # A linear layer on frozen, cached features.
     "frozen": dict(
         freeze=True,
+        whiten=0.2,
         dropout=0.6,
         learning_rate=0.03,
         batch=128,

@@ -1,10 +1,10 @@
 """Pictures of chapters 1 to 3.2 and 5; the curves come from ``qsel.losses`` itself.
 
-Roles keep their look: P⁺ is a blue circle, P⁻ a blue square (same coarse class, other
-fine class), N an orange triangle (other coarse class). Call ``qsel.figures.style`` once
-before drawing.
+Roles keep their look: R and P⁺ are circles, P⁻ a square of their colour (same coarse
+class, other fine class), N a triangle of another colour (other coarse class).
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import style
+from qsel.figures import coarse_colours, style
 from qsel.table1 import METHODS, paired
 
-# Colour for the coarse class, marker and line for the fine one.
+# Colour for the coarse class, marker for the fine one.
 R, P_PLUS, P_MINUS, N = "$R$", "$P^+$", "$P^-$", "$N$"
-COLOUR = {R: "#1f4e79", P_PLUS: "#1f4e79", P_MINUS: "#5b9bd5", N: "#d55e00"}
+_OURS, _OTHER = coarse_colours(2)
+COLOUR = {R: _OURS, P_PLUS: _OURS, P_MINUS: _OURS, N: _OTHER}
 MARKER = {R: "o", P_PLUS: "o", P_MINUS: "s", N: "^"}
-ZERO = "0.9"  # shade of a region where a loss is zero
 
 
 def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Figure:
@@ -40,7 +40,7 @@ def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Fig
     for row, (query, found) in enumerate(zip(queries, nearest.tolist(), strict=True)):
         for column, i in enumerate([query, *found]):
             ax = axes[row, column]
-            ax.imshow(images[i].permute(1, 2, 0).numpy())
+            ax.imshow(images[i].permute(1, 2, 0).numpy(), interpolation="none")
             ax.set(xticks=[], yticks=[])
             if column == 0:
                 text, colour, width = "query", "black", 1
@@ -81,7 +81,7 @@ def contrastive_curve(margin: float = 1.0) -> Figure:
 def triplet_map(margin: float = 0.5) -> Figure:
     """Equation (2) over both distances, with the region where it is zero."""
     style()
-    side = torch.linspace(0, 2, 161)
+    side = torch.linspace(0, 2, 81)
     d_p, d_n = torch.meshgrid(side, side, indexing="xy")  # rows are D(R,N)
     flat = (torch.zeros(d_p.numel(), 1), d_p.reshape(-1, 1), d_n.reshape(-1, 1))
     loss = losses.triplet_loss(*flat, margin, reduction="none").reshape(d_p.shape)
@@ -90,7 +90,8 @@ def triplet_map(margin: float = 0.5) -> Figure:
     levels = torch.arange(0, 4.76, 0.25).tolist()
     shades = ax.contourf(side, side, loss, levels, cmap="cividis_r")
     inside = (loss == 0).float()
-    ax.contourf(side, side, inside, [0.5, 1.5], colors="white", hatches=["//"])
+    zero = ax.contourf(side, side, inside, [0.5, 1.5], colors="white", hatches=["//"])
+    zero.set(edgecolor="0.6", linewidth=0)
     ax.plot(side, (side**2 + margin).sqrt(), color="black", lw=1.5)
     ax.plot(side, side, color="black", lw=1, ls=":")
     ax.annotate("loss 0", (0.35, 1.55), backgroundcolor="white")
@@ -144,7 +145,8 @@ def score_gradients(gradients: dict[str, Tensor], own: dict[str, int]) -> Figure
             (~mine, COLOUR[N], "//", "another class"),
         ):
             place = which.nonzero().squeeze(1).tolist()
-            ax.bar(place, gradient[which], color="white", edgecolor=colour, hatch=hatch)
+            heights = gradient[which].tolist()
+            ax.bar(place, heights, color="white", edgecolor=colour, hatch=hatch)
             ax.containers[-1].set_label(text)
             if not hatch:
                 for bar in ax.containers[-1]:
@@ -185,7 +187,7 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
             ax.lines[-1].set_label(text)
             if ls == "-":
                 zero = loss == 0
-                ax.fill_between(moving, 0, 1.6, where=zero, color=ZERO)
+                ax.fill_between(moving, 0, 1.6, where=zero, fc="0.9", ec="0.6")
                 ax.collections[-1].set_label("zero, as printed")
         still = ", ".join(
             f"$D_{{R,{kind.strip('$')}}}$ = {value:g}"
@@ -195,12 +197,13 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
         ax.set_title(still, fontsize=10)
         ax.set(xlabel=f"$D_{{R,{role.strip('$')}}}$", ylim=(-0.05, 1.6), xlim=(0, 2))
     panels[0].set_ylabel("the two hinges of (5)")
-    panels[0].legend(loc="upper left", fontsize=8)
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
     return figure
 
 
 def descent_arrows(
-    four: Tensor, panels: dict[str, Callable[..., Tensor]], length: float = 0.5
+    four: Tensor, panels: dict[str, Callable[..., Tensor]], length: float = 0.75
 ) -> Figure:
     """Where a descent step moves each of four points in the plane, one panel a loss.
 
@@ -216,17 +219,18 @@ def descent_arrows(
         points = four.clone().requires_grad_()
         value = loss(*points[:, None])
         (gradient,) = torch.autograd.grad(value, points)
-        for role, at, step in zip(COLOUR, four, -length * gradient, strict=True):
-            ax.plot(*at, MARKER[role], color=COLOUR[role], ms=11, mec="black")
-            offset = (-5, -24) if role == P_MINUS else (-5, 11)
+        moved = (four - length * gradient).tolist()
+        for role, at, to in zip(COLOUR, four.tolist(), moved, strict=True):
+            ax.plot(*at, MARKER[role], color=COLOUR[role], ms=7, mec="black")
+            offset = (-5, -22) if role == P_MINUS else (-5, 9)
             ax.annotate(role, at, offset, textcoords="offset points")
-            if step.norm() > 1e-6:
+            if math.dist(at, to) > 1e-6:
                 arrow = dict(arrowstyle="-|>", lw=1.6, color="black")
-                ax.annotate("", at + step, at, arrowprops=arrow)
+                ax.annotate("", to, at, arrowprops=arrow)
         ax.set(title=f"{title}: {value.item():.2f}", aspect="equal", xlabel="$f_1$")
     axes[0, 0].set_ylabel("$f_2$")
-    reach = four.abs().max().item() + 0.75
-    middle = four.mean(0)
+    reach = four.abs().max().item() + 1.25
+    middle = four.mean(0).tolist()
     axes[0, 0].set(
         xlim=(middle[0] - reach, middle[0] + reach),
         ylim=(middle[1] - reach, middle[1] + reach),
@@ -253,8 +257,11 @@ def paired_differences(
         ax.plot(gap, [row] * len(gap), "o", color=COLOUR[R], alpha=0.6, mec="white")
         ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
     ax.axvline(0, color="0.4", lw=1, ls="--")
-    short = {k: v.replace(" Quadruplet Selection", "") for k, v in METHODS.items()}
-    names = [f"{short[a]}\nminus {short[b].lower()}" for a, b in comparisons]
+    short = {
+        method: name.replace(" Quadruplet Selection", "").replace("Proposed ", "")
+        for method, name in METHODS.items()
+    }
+    names = [f"{short[a]}\nminus {short[b]}" for a, b in comparisons]
     ax.set_yticks(range(rows), names, fontsize=8)
     ax.set(xlabel=f"difference in {metric} (percentage points)")
     ax.set_ylim(rows - 0.5, -0.5)

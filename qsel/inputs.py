@@ -5,6 +5,7 @@ Both kinds offer the same two things: ``stream`` for training batches, augmented
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -67,7 +68,9 @@ class Images:
         )
         for batch in loader:
             batch = batch.to(self.device, non_blocking=True).float() / 255
-            yield v2.functional.normalize(batch, MEAN, STD)
+            batch = v2.functional.normalize(batch, MEAN, STD)
+            # Convolutions read the channels of a pixel together, on CPUs and GPUs.
+            yield batch.contiguous(memory_format=torch.channels_last)
 
 
 class _Transformed(Dataset):
@@ -82,25 +85,18 @@ class _Transformed(Dataset):
 
 
 class Features:
-    """A frozen trunk's features of every image, and of augmented views of it.
-
-    Args:
-        features: (1 + views, N, features); the first is the plain view.
-        device: where batches go.
-    """
+    """A frozen trunk's features of every image: (N, features)."""
 
     def __init__(self, features: Tensor, device: torch.device):
         self.features = features.to(device)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Features of each batch of indices, each of a view drawn at random: (B, F)."""
-        for batch in batches:
-            view = torch.randint(len(self.features), batch.shape)
-            yield self.features[view, batch]
+        """Features of each batch of indices: (B, features)."""
+        return (self.features[batch.to(self.features.device)] for batch in batches)
 
     def everything(self) -> Iterator[Tensor]:
-        """Plain features of all images, in order: one batch (N, F)."""
-        yield self.features[0]
+        """Features of all images, in order: one batch (N, features)."""
+        yield self.features
 
 
 @torch.inference_mode()
@@ -109,51 +105,38 @@ def frozen_features(
     images: ImageSet,
     config: Config,
     device: torch.device,
-    views: int = 0,
     workers: int = 0,
 ) -> Tensor:
-    """Features of all images and of augmented views, computed once and cached.
+    """Features of all images, not augmented, computed once and cached.
 
-    The cache is keyed by the trunk's weights, the images and the crop settings. The
-    augmented views are drawn from seed 0 whatever the run's seed, so that all runs
-    share them.
+    The cache is keyed by the trunk's weights, the images and their size.
 
     Args:
         trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
         images: the data set.
-        config: as for ``Images``.
+        config: ``trunk``, ``resize`` and ``image_size``.
         device: where the trunk runs.
-        views: augmented views beside the plain one.
         workers: processes that decode.
 
     Returns:
-        (1 + views, N, features) float32 on the CPU.
+        (N, features) float32 on the CPU.
     """
-    trunk = trunk.to(device).eval()
-    inputs = Images(images, config, device, workers)
+    trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = hashlib.sha256(images.fingerprint.encode())
+    key.update(repr((config.trunk, config.resize, config.image_size)).encode())
     for name, value in trunk.state_dict().items():
         key.update(name.encode() + value.cpu().numpy().tobytes())
-    found = []
-    for view in range(1 + views):
-        settings = [config.trunk, config.resize, config.image_size, view]
-        if view:
-            settings += [config.augment, config.crop_scale]
-        name = hashlib.sha256(repr((key.hexdigest(), settings)).encode()).hexdigest()
-        path = cache_folder() / "features" / f"{name[:24]}.pt"
-        if not path.exists():
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(view)
-                everyone = torch.arange(len(images)).split(EVALUATION_BATCH)
-                batches = inputs.stream(everyone) if view else inputs.everything()
-                bar = tqdm(
-                    batches,
-                    total=len(everyone),
-                    desc=f"features of {images.name}, view {view + 1}/{1 + views}",
-                    unit="batch",
-                )
-                computed = torch.cat([trunk(batch).float().cpu() for batch in bar])
-            with written_whole(path) as unfinished:
-                torch.save(computed, unfinished)
-        found.append(torch.load(path, weights_only=True))
-    return torch.stack(found)
+    path = cache_folder() / "features" / f"{key.hexdigest()[:24]}.pt"
+    if not path.exists():
+        batches = Images(images, config, device, workers).everything()
+        bar = tqdm(
+            batches,
+            total=math.ceil(len(images) / EVALUATION_BATCH),
+            desc=f"features of {images.name}",
+            unit="batch",
+            leave=None,
+        )
+        features = torch.cat([trunk(batch).float().cpu() for batch in bar])
+        with written_whole(path) as unfinished:
+            torch.save(features, unfinished)
+    return torch.load(path, weights_only=True)

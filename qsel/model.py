@@ -107,7 +107,7 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
     Example:
         >>> from qsel.config import preset
         >>> build_trunk(preset("laptop"))[1]
-        256
+        192
     """
     if ":" in config.trunk:
         trunk = _call(config.trunk)
@@ -128,16 +128,27 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
 
 
 def small_trunk() -> nn.Sequential:
-    """Four convolutions, (B, 3, H, W) → (B, 256): trains from nothing on a CPU."""
-    layers: list[nn.Module] = []
-    for inside, out in ((3, 32), (32, 64), (64, 128), (128, 256)):
-        layers += [
-            nn.Conv2d(inside, out, kernel_size=3, padding=1, bias=False),
+    """Six convolutions, (B, 3, H, W) → (B, 192): trains from nothing on a CPU."""
+
+    def convolution(inside: int, out: int, stride: int = 1) -> list[nn.Module]:
+        return [
+            nn.Conv2d(inside, out, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(out),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
         ]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    return nn.Sequential(
+        *convolution(3, 24, stride=2),
+        *convolution(24, 24),
+        nn.MaxPool2d(2),
+        *convolution(24, 48),
+        nn.MaxPool2d(2),
+        *convolution(48, 96),
+        *convolution(96, 96),
+        *convolution(96, 192),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
 
 
 def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:

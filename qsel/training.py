@@ -7,7 +7,7 @@ load images ahead.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
 from qsel.model import EmbeddingModel, Head, build_trunk
+from qsel.pretraining import small_trunk_weights
 from qsel.selection import select_quadruplets
 from qsel.storage import written_whole
 
@@ -43,12 +44,8 @@ class Trained:
 
 
 def best_device() -> torch.device:
-    """The fastest device at hand: CUDA, Apple's Metal, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    """CUDA where there is one; the CPU elsewhere (Apple's GPUs have no float64)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare(
@@ -59,20 +56,23 @@ def prepare(
     Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
     network is the head alone.
     """
-    torch.manual_seed(config.seed)
     hierarchy = data.train.hierarchy
-    trunk, width = build_trunk(config)
+    weights = config.weights
+    if weights == "synthcars":
+        weights = str(small_trunk_weights())
+    torch.manual_seed(config.seed)
+    trunk, width = build_trunk(replace(config, weights=weights))
     head = Head(width, len(hierarchy.coarse_names), len(hierarchy.fine_names), config)
     if not config.freeze:
         return (
-            EmbeddingModel(trunk, head).to(device),
+            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
             Images(data.train, config, device, workers),
             Images(data.test, config, device, workers),
         )
-    train = frozen_features(trunk, data.train, config, device, config.views, workers)
-    test = frozen_features(trunk, data.test, config, device, workers=workers)
+    train = frozen_features(trunk, data.train, config, device, workers)
+    test = frozen_features(trunk, data.test, config, device, workers)
     if config.whiten is not None:
-        head.standardise(train[0], config.whiten)
+        head.standardise(train, config.whiten)
     return head.to(device), Features(train, device), Features(test, device)
 
 
@@ -175,6 +175,7 @@ def train(
         initial=len(curve) * steps,
         desc=f"{config.method}, seed {config.seed}",
         unit="step",
+        leave=None,  # inside another bar it makes room when it is done
     ) as bar:
         for epoch in range(len(curve), config.epochs):
             curve.append(run.epoch(epoch, references, steps, bar))

@@ -32,7 +32,7 @@ from qsel.data.loading import DataError, ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
 
-SIZE = 64  # pixels
+SIZE = 48  # pixels
 IMAGES_PER_MODEL = 40
 
 

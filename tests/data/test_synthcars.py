@@ -82,8 +82,8 @@ def test_is_a_zero_shot_split_of_images():
 
 
 def test_same_seed_same_bytes_however_many_draw():
-    alone, three = draw(3, 16, 2, processes=1), draw(3, 16, 2, processes=3)
-    assert np.array_equal(alone, three)
+    alone, two = draw(3, 16, 2, processes=1), draw(3, 16, 2, processes=2)
+    assert np.array_equal(alone, two)
     assert not np.array_equal(alone, draw(4, 16, 2))
 
 
@@ -161,11 +161,19 @@ def test_every_shape_lies_in_its_types_range():
 
 
 def test_raw_pixels_do_not_give_the_model_away():
-    """Nearest neighbours of pixels: above chance (1 %), under 15 % (see issue)."""
-    cars = synthcars(size=48, images_per_model=10).test
-    flat = cars.pixels.flatten(1).float()  # (980, 6912)
+    """R@1 of raw pixels stays under 15 %, at the default size and number of pictures.
+
+    Every third test model, to save time: leaving distractors out only raises R@1.
+    """
+    pictures, fine = [], []
+    for i, (name, number) in list(enumerate(module._models("test")))[::3]:
+        shape = carshapes.body_shapes(name, 0)[number]
+        count = module.IMAGES_PER_MODEL
+        pictures.append(cardrawing.draw_model(shape, [0, 98 + i], module.SIZE, count))
+        fine += [i] * count
+    flat = torch.from_numpy(np.concatenate(pictures)).flatten(1).float()
     distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
-    fine = cars.hierarchy.fine
+    fine = torch.tensor(fine)
     recall = (fine[distance.argmin(1)] == fine).float().mean().item()
     assert 0.01 < recall < 0.15
 

@@ -1,0 +1,311 @@
+"""The book's look, and Figures 1 and 2 of the paper, drawn by the package itself.
+
+One look throughout: a colour stands for a coarse class, a marker for a fine class
+within it. Every function takes tensors or objects and returns a matplotlib ``Figure``.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import seaborn
+import torch
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch
+from torch import Tensor, nn
+
+from qsel.data.loading import ImageSet
+from qsel.hierarchy import Hierarchy
+from qsel.model import EmbeddingModel
+from qsel.selection import Quadruplets, select_quadruplets
+
+ROLES = ("R", "P⁺", "P⁻", "N")
+MARKERS = "os^DvPX<>*hp"
+# Six hues of Okabe and Ito that colour-blind readers tell apart, violet and grey; each
+# as it is, darkened and lightened, so that 24 classes differ in hue or in lightness.
+HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7b3fa0")
+HUES += ("#808080",)
+LIGHTNESS = (("white", 0.0), ("black", 0.45), ("white", 0.45))  # mixed in, and how much
+RASTERISE = 500  # points; more of them are stored as pixels, or a page grows by MBs
+HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+
+
+def style() -> None:
+    """Set the book's look; in a notebook also its format, SVG without dates."""
+    seaborn.set_theme(style="white", context="notebook", font_scale=0.9)
+    matplotlib.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "savefig.dpi": 160,
+            "svg.hashsalt": "qsel",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+        }
+    )
+    from IPython.core.interactiveshell import InteractiveShell
+
+    if InteractiveShell.initialized():
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
+
+
+def coarse_colours(classes: int) -> list[tuple[float, float, float]]:
+    """One RGB colour for each coarse class; they repeat after 24.
+
+    Neighbours differ in hue and in lightness. Many classes cannot all be told apart by
+    colour alone, so the figures name their classes in place too.
+
+    Example:
+        >>> len(set(coarse_colours(22)))
+        22
+    """
+    colours = []
+    for c in range(classes):
+        other, share = LIGHTNESS[(c % len(HUES) + c // len(HUES)) % len(LIGHTNESS)]
+        mixed = zip(to_rgb(HUES[c % len(HUES)]), to_rgb(other), strict=True)
+        colours.append(tuple((1 - share) * a + share * b for a, b in mixed))
+    return colours
+
+
+def fine_markers(coarse_of_fine: Tensor) -> list[str]:
+    """One marker for each fine class; under one coarse class they repeat after 12.
+
+    Example:
+        >>> fine_markers(torch.tensor([0, 0, 1]))
+        ['o', 's', 'o']
+    """
+    parents = coarse_of_fine.tolist()
+    ranks = (parents[:f].count(c) for f, c in enumerate(parents))
+    return [MARKERS[rank % len(MARKERS)] for rank in ranks]
+
+
+def framework(
+    model: EmbeddingModel, trunk: str, images: ImageSet, quadruplet: Quadruplets
+) -> Figure:
+    """Figure 1: four images, one network, two heads, the losses.
+
+    Every number is read off the model; nothing in it needs to be trained, and it may
+    live on the meta device.
+
+    Args:
+        model: trunk and head.
+        trunk: the trunk's name in the settings.
+        images: the training set.
+        quadruplet: the one to show, the first if there are several.
+    """
+    style()
+    figure = Figure(figsize=(9.6, 4.6))
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, 96), ylim=(0, 46))
+    ax.axis("off")
+    head = model.head
+    colours = ("#dce9f5", "#fdebd0", "#e3f1e5")  # shared weights, heads, losses
+
+    for row, (role, i) in enumerate(
+        zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True)
+    ):
+        y = 39 - 10.5 * row
+        image = images[i].permute(1, 2, 0).numpy()
+        ax.imshow(image, extent=(6, 14, y - 4, y + 4), interpolation="none", zorder=2)
+        ax.text(4.5, y, role, ha="right", va="center", fontsize=13)
+        _box(ax, 19, y, 15, 6.5, "trunk", colours[0])
+        _box(ax, 40, y, 15, 6.5, "FC layer", colours[0])
+        _arrow(ax, (14.3, y), (18.7, y))
+        _arrow(ax, (34.3, y), (39.7, y))
+    ax.set_aspect("auto")
+    for left in (26.5, 47.5):  # the same weights in all four rows
+        for row in range(3):
+            y = 39 - 10.5 * row
+            ax.plot([left, left], [y - 3.7, y - 6.8], ":", color="0.35", lw=1.6)
+            ax.text(left + 0.9, y - 5.25, "shared", va="center", fontsize=8.5)
+    width, dim = head.embedding.in_features, head.embedding.out_features
+    under = dict(ha="center", va="top", fontsize=9, linespacing=1.35)
+    text = f"{trunk}: {width} features\n{_count(model.trunk)} weights"
+    ax.text(26.5, 3.6, text, **under)
+    text = f"{dim} dimensions\n{_count(head.embedding)} weights"
+    ax.text(47.5, 3.6, text, **under)
+
+    for y, name, layer in ((42, "coarse", head.coarse), (34.5, "fine", head.fine)):
+        text = f"{name} head: {layer.out_features} classes\n{_count(layer)} weights"
+        _box(ax, 61, y, 17, 5.6, text, colours[1])
+        _arrow(ax, (55.3, 39), (60.7, y))
+        _arrow(ax, (78.3, y), (82.7, 38.25 + (y - 38.25) / 3))
+    _box(ax, 83, 38.25, 11, 7, "softmax (4)\nof R alone", colours[2])
+    _box(ax, 61, 22.5, 17, 7, "distances from R\nto P⁺, P⁻ and N", colours[2])
+    for row in range(4):
+        _arrow(ax, (55.3, 39 - 10.5 * row), (60.7, 24.5 - 1.3 * row))
+    _box(ax, 83, 22.5, 11, 7, "joint (5)", colours[2])
+    _box(ax, 61, 8, 17, 7, "global (3)\nover the batch", colours[2])
+    _box(ax, 83, 8, 11, 7, "combined (6)\n(5) + η (3)", colours[2])
+    _arrow(ax, (78.3, 22.5), (82.7, 22.5))
+    _arrow(ax, (69.5, 18.8), (69.5, 11.7))
+    _arrow(ax, (88.5, 34.5), (88.5, 26.2))
+    _arrow(ax, (88.5, 18.8), (88.5, 11.7))
+    _arrow(ax, (78.3, 8), (82.7, 8))
+    return figure
+
+
+def scene(fallback: bool = False) -> tuple[Tensor, Hierarchy]:
+    """Points in a plane like the paper's Figure 2; the reference is point 0.
+
+    Args:
+        fallback: a second scene, in which no positive lies outside the hypersphere.
+
+    Returns:
+        (N, 2) points and their two label levels.
+    """
+    own = {"a1": [(0, 0), (-0.4, 0.35), (0.25, -0.55)], "a2": [(0.1, 0.62)]}
+    if fallback:
+        own["a1"] += [(-0.75, -0.1)]
+        own["a2"] += [(-0.3, -0.5), (0.5, 0.75)]
+    else:
+        own["a1"] += [(1.45, 0.42), (-1.12, 0.3), (-1.6, -1.0), (0.35, 1.75)]
+        own["a2"] += [(1.35, -0.5), (-0.4, -1.12), (-1.75, 0.95), (0.9, -1.5)]
+    others = {
+        "b1": [(1, 0), (1.85, -0.05), (2.1, 0.6)],
+        "b2": [(1.75, 1.3), (2.05, -0.95)],
+        "c1": [(-0.9, 1.5), (-0.5, 1.9), (-1.3, 2.0)],
+    }
+    points = {**own, **others}
+    fine = [name for name, found in points.items() for _ in found]
+    hierarchy = Hierarchy.from_names(fine, [name[0] for name in fine])
+    return torch.tensor([p for found in points.values() for p in found]), hierarchy
+
+
+def selection_in_the_plane(
+    panels: Sequence[tuple[str, str, Tensor, Hierarchy]], reference: int = 0
+) -> Figure:
+    """Figure 2: what ``select_quadruplets`` chooses among points in a plane.
+
+    A dashed circle is the hypersphere. Thin lines join each chosen positive to what it
+    is measured from: N in Method 1, R in Method 2 and where nothing lies outside.
+
+    Args:
+        panels: title, method, (N, 2) points and labels of each panel.
+        reference: index of R in all of them.
+    """
+    style()
+    figure = Figure(figsize=(4.3 * len(panels), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (title, method, points, labels) in zip(axes, panels, strict=True):
+        chosen = select_quadruplets(
+            points, labels.fine, labels.coarse, torch.tensor([reference]), method
+        )
+        r, *positives, n = points[chosen.stack()[:, 0]]  # (2,) each
+        radius = torch.dist(r, n)
+        edge = dict(facecolor="0.96", edgecolor="0.2", linestyle="--", linewidth=1.3)
+        ax.add_patch(Circle(r.tolist(), float(radius), zorder=0, **edge))
+        ax.plot(*torch.stack([r, n]).T, ":", color="0.3", zorder=1)
+        ax.text(*((r + n) / 2 + torch.tensor([0, 0.09])), "$D_{R,N}$", ha="center")
+        for p in positives:
+            outside = torch.dist(r, p) > radius
+            start = n if outside and method == "method1" else r
+            ax.plot(*torch.stack([start, p]).T, "-", color="0.3", lw=1, zorder=1)
+        scatter(ax, points, labels, size=55)
+        mark(ax, points, names_of({method: chosen}))
+        ax.set(title=title, aspect="equal", xticks=[], yticks=[])
+        ax.set(xlabel="first coordinate", ylabel="second coordinate")
+    handles, names = axes[0].get_legend_handles_labels()
+    names = [f"fine class {name}" for name in names]
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure
+
+
+def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, colour: str):
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y - h / 2),
+            w,
+            h,
+            boxstyle="round,pad=0.1,rounding_size=0.9",
+            facecolor=colour,
+            edgecolor="0.25",
+        )
+    )
+    ax.text(x + w / 2, y, text, ha="center", va="center", fontsize=9, linespacing=1.3)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color="0.3", lw=1))
+
+
+def _count(layer: nn.Module) -> str:
+    return f"{sum(p.numel() for p in layer.parameters()):,}"
+
+
+def scatter(
+    ax: Axes, xy: Tensor, labels: Hierarchy, size: float, faint: Tensor | None = None
+) -> None:
+    """Every sample: colour by coarse class, marker by fine class."""
+    faint = torch.zeros(len(labels), dtype=torch.bool) if faint is None else faint
+    colours = coarse_colours(len(labels.coarse_names))
+    for f, marker in enumerate(fine_markers(labels.coarse_of_fine)):
+        colour = colours[labels.coarse_of_fine[f]]
+        member = labels.fine == f
+        shade = [0.3 if is_faint else 1.0 for is_faint in faint[member].tolist()]
+        ax.scatter(
+            *xy[member].T,
+            s=size,
+            color=colour,
+            marker=marker,
+            alpha=shade,
+            linewidths=0.3,
+            edgecolors="white",
+            zorder=2,
+            rasterized=len(labels) > RASTERISE,
+            label=labels.fine_names[f],
+        )
+
+
+def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:
+    """Sample → what to write beside it: R, N, and P⁺ and P⁻ with their method."""
+    names: dict[int, str] = {}
+    for method, quadruplet in chosen.items():
+        for role, i in zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True):
+            number = method[-1] if len(chosen) > 1 and role in ("P⁺", "P⁻") else ""
+            if i not in names:
+                names[i] = f"{role} {number}".strip()
+            elif number:
+                names[i] += f"+{number}"
+    return names
+
+
+def mark(ax: Axes, xy: Tensor, names: Mapping[int, str]) -> None:
+    """Ring and name the members of quadruplets; set the limits of the axes before."""
+    members = xy[list(names)]
+    at = torch.from_numpy(ax.transData.transform(members))  # (M, 2), pixels
+    away = at - at.mean(0)  # names lie outwards, so that they keep apart
+    away = away / away.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    for point, (right, up), name in zip(members, away, names.values(), strict=True):
+        ax.scatter(*point, s=120, facecolors="none", edgecolors="black", zorder=4)
+        offset = (9 * float(right), 13 * float(up))
+        tag(ax, point.tolist(), name, offset, side="left" if right > 0 else "right")
+
+
+def tag(
+    ax: Axes,
+    at: Sequence[float],
+    text: str,
+    offset: tuple[float, float],
+    size: float = 11,
+    side: str = "center",
+) -> None:
+    """Text beside a point, offset in points of type, readable over others."""
+    ax.annotate(
+        text,
+        at,
+        offset,
+        textcoords="offset points",
+        ha=side,
+        va="center",
+        fontsize=size,
+        fontweight="bold",
+        path_effects=HALO,
+        zorder=5,
+    )

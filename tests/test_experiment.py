@@ -1,0 +1,211 @@
+"""One run from settings to record."""
+
+import dataclasses
+import platform
+import socket
+
+import pytest
+import tiny
+import torch
+
+from qsel import config as settings
+from qsel import experiment, training
+from qsel.experiment import Setup, describe, finished, load_model, run
+from qsel.runs import Record, RunError, command
+from qsel.training import TrainingError, embed, evaluate
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def trains(monkeypatch):
+    """How often a network was trained."""
+    calls = []
+    real = training.train
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(experiment, "train", counted)
+    return calls
+
+
+def setup(**changes) -> Setup:
+    return Setup(tiny.zero_shot(), "tiny", "smoke", tiny.frozen(**changes))
+
+
+def test_the_record_is_of_the_network_beside_it(tmp_path):
+    asked, folder = setup(), tmp_path / "run"
+    record = run(asked, folder, tiny.CPU)
+    assert sorted(p.name for p in folder.iterdir()) == ["model.pt", "record.json"]
+    assert Record.load(folder / "record.json") == record
+    assert record.config == asked.config.to_dict() and record.preset == "smoke"
+    assert len(record.curve) == asked.config.epochs
+    model, _, test = load_model(asked, folder, tiny.CPU)
+    labels = asked.data.test.hierarchy.fine
+    assert evaluate(embed(model, test), labels) == record.metrics
+    (plain,) = test.everything()
+    assert evaluate(plain, labels) == record.baseline
+
+
+def test_a_trained_trunk_comes_back_too(tmp_path):
+    asked = Setup(tiny.zero_shot(), "tiny", "smoke", tiny.config(epochs=1))
+    record = run(asked, tmp_path, tiny.CPU)
+    model, _, test = load_model(asked, tmp_path, tiny.CPU)
+    labels = asked.data.test.hierarchy.fine
+    assert evaluate(embed(model, test), labels) == record.metrics
+
+
+def test_two_folders_hold_the_same_numbers(tmp_path):
+    one, two = (run(setup(), tmp_path / name, tiny.CPU) for name in "ab")
+    assert dataclasses.replace(two, seconds=one.seconds) == one
+
+
+def test_a_finished_run_is_reused(tmp_path, trains):
+    record = run(setup(), tmp_path, tiny.CPU)
+    written = (tmp_path / "record.json").read_bytes()
+    assert run(setup(), tmp_path, tiny.CPU) == record
+    assert len(trains) == 1
+    assert (tmp_path / "record.json").read_bytes() == written
+
+
+@pytest.mark.parametrize("changed", ["settings", "data"])
+def test_another_run_is_not_overwritten(tmp_path, trains, changed):
+    run(setup(), tmp_path, tiny.CPU)
+    other = setup(seed=1) if changed == "settings" else setup()
+    if changed == "data":
+        other = dataclasses.replace(other, data=tiny.zero_shot(seed=1))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with pytest.raises(RunError, match="holds another run") as error:
+        run(other, tmp_path, tiny.CPU)
+    assert str(tmp_path) in str(error.value) and "qsel train" in str(error.value)
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    assert len(trains) == 1 and after == before
+
+
+def test_other_code_runs_again(tmp_path, trains, monkeypatch):
+    run(setup(), tmp_path, tiny.CPU)
+    monkeypatch.setattr(experiment, "source_fingerprint", lambda: "0123456789ab")
+    assert finished(setup(), tmp_path) is None
+    again = run(setup(), tmp_path, tiny.CPU)
+    assert len(trains) == 2 and again.versions["source"] == "0123456789ab"
+
+
+def test_a_checkpoint_of_other_code_is_not_mixed_in(tmp_path, monkeypatch):
+    """Half a run of one version and half of another is a run of neither."""
+    asked, real = setup(epochs=3), training.train
+
+    def stopped(data, config, device, workers, checkpoint):
+        def stop(epoch, model):
+            raise KeyboardInterrupt
+
+        return real(data, config, device, workers, checkpoint, stop)
+
+    monkeypatch.setattr(experiment, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(asked, tmp_path, tiny.CPU)
+    seen = []
+
+    def watched(data, config, device, workers, checkpoint):
+        return real(
+            *(data, config, device, workers, checkpoint),
+            after_epoch=lambda epoch, model: seen.append(epoch),
+        )
+
+    monkeypatch.setattr(experiment, "train", watched)
+    monkeypatch.setattr(experiment, "source_fingerprint", lambda: "0123456789ab")
+    try:
+        run(asked, tmp_path, tiny.CPU)
+    except (RunError, TrainingError):
+        return
+    assert seen == [0, 1, 2]
+
+
+def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
+    asked, real = setup(epochs=3), training.train
+
+    def stopped(data, config, device, workers, checkpoint):
+        def stop(epoch, model):
+            raise KeyboardInterrupt
+
+        return real(data, config, device, workers, checkpoint, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(asked, tmp_path / "run", tiny.CPU)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    resumed = run(asked, tmp_path / "run", tiny.CPU)
+    straight = run(asked, tmp_path / "other", tiny.CPU)
+    assert resumed.metrics == straight.metrics and resumed.curve == straight.curve
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_file_in_the_folders_place_is_said_before_training(tmp_path, trains):
+    path = tmp_path / "taken"
+    path.write_text("")
+    with pytest.raises((RunError, OSError), match="taken"):
+        run(setup(), path, tiny.CPU)
+    assert not trains or not path.is_file()
+
+
+def test_no_machine_in_a_record(tmp_path):
+    from qsel.data import load, source_name
+
+    photos = tiny.as_folder(tmp_path / "photos").resolve()
+    asked = Setup(load(photos), source_name(photos), "smoke", tiny.frozen(epochs=1))
+    run(asked, tmp_path / "out", tiny.CPU)
+    text = (tmp_path / "out" / "record.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "photos" in text
+    for name in {socket.gethostname(), platform.node()}:
+        assert len(name) < 4 or name not in text
+
+
+def test_no_path_of_weights_in_a_record(tmp_path):
+    weights = tmp_path / "weights.pt"
+    torch.save(tiny.trunk(seed=5).state_dict(), weights)
+    run(setup(epochs=1, weights=str(weights)), tmp_path / "out", tiny.CPU)
+    text = (tmp_path / "out" / "record.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "weights.pt" in text
+
+
+def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeypatch):
+    """It is compared with the preset of its own method, as `qsel train` reads it."""
+    monkeypatch.setitem(settings.TUNED, ("smoke", "random"), {"dropout": 0.5})
+    for method in ("random", "method2"):
+        asked = setup(method=method, dropout=0.0, epochs=1)
+        record = run(asked, tmp_path / method, tiny.CPU)
+        base = settings.preset("smoke", method)
+        assert record.command == command("tiny", "smoke", asked.config, base)
+
+
+def test_what_a_record_says_of_the_data():
+    said = describe(tiny.zero_shot())
+    assert said["train"]["images"] == 36 and said["test"]["fine classes"] == 6
+    assert said["train"]["coarse classes"] == 3 and said["never references"] == 0
+    assert said != describe(tiny.zero_shot(seed=1))
+
+
+def test_no_network_to_load(tmp_path):
+    with pytest.raises(RunError, match="no trained network at"):
+        load_model(setup(), tmp_path, tiny.CPU)
+
+
+def test_a_network_of_other_classes_is_one_sentence(tmp_path):
+    asked = setup(epochs=1)
+    run(asked, tmp_path, tiny.CPU)
+    fewer = asked.data.train.subset(range(24))
+    other = dataclasses.replace(asked.data, train=fewer)
+    with pytest.raises(RunError) as error:
+        load_model(dataclasses.replace(asked, data=other), tmp_path, tiny.CPU)
+    assert "\n" not in str(error.value) and "model.pt" in str(error.value)
+
+
+def test_the_fingerprint_of_the_source_is_stable():
+    one = experiment.source_fingerprint()
+    assert one == experiment.source_fingerprint()
+    assert len(one) == 12 and int(one, 16) >= 0

@@ -1,0 +1,162 @@
+"""Figures draw what the package computes, on inputs tiny enough to run in seconds."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from qsel import figures, figures_maps
+from qsel.config import preset
+from qsel.data.loading import ImageSet
+from qsel.hierarchy import Hierarchy
+from qsel.model import EmbeddingModel, Head, build_trunk
+from qsel.selection import Quadruplets, select_quadruplets
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def places(ax) -> dict[str, tuple[float, ...]]:
+    """What is named in an axis, and the point that each name belongs to."""
+    return {
+        note.get_text(): tuple(round(float(v), 4) for v in note.xy)
+        for note in ax.texts
+        if hasattr(note, "xy")
+    }
+
+
+@pytest.fixture
+def cloud():
+    generator = torch.Generator().manual_seed(0)
+    fine = [f"f{i // 4}" for i in range(24)]
+    labels = Hierarchy.from_names(fine, [f"c{i // 8}" for i in range(24)])
+    return torch.randn(24, 5, generator=generator), labels
+
+
+@pytest.fixture
+def chosen(cloud):
+    x, labels = cloud
+    everyone = labels.references()
+    return {
+        method: select_quadruplets(x, labels.fine, labels.coarse, everyone, method)
+        for method in ("method1", "method2")
+    }
+
+
+def test_24_coarse_classes_have_24_colours():
+    assert len(set(figures.coarse_colours(24))) == 24
+
+
+@pytest.mark.parametrize("method", ["method1", "method2"])
+@pytest.mark.parametrize("fallback", [False, True])
+def test_figure_2_marks_what_selection_chooses(method, fallback):
+    points, labels = figures.scene(fallback)
+    figure = figures.selection_in_the_plane([("title", method, points, labels)])
+    found = select_quadruplets(
+        points, labels.fine, labels.coarse, torch.tensor([0]), method
+    )
+    expected = {
+        role: tuple(round(v, 4) for v in points[i].tolist())
+        for role, i in zip(figures.ROLES, found.stack()[:, 0].tolist(), strict=True)
+    }
+    assert places(figure.axes[0]) == expected
+    (circle,) = figure.axes[0].patches
+    assert circle.get_radius() == pytest.approx(
+        float(torch.dist(points[0], points[found.negative[0]]))
+    )
+
+
+def test_the_methods_disagree_in_figure_2_and_agree_where_nothing_is_outside():
+    for fallback in (False, True):
+        points, labels = figures.scene(fallback)
+        one, two = (
+            select_quadruplets(points, labels.fine, labels.coarse, torch.tensor([0]), m)
+            for m in ("method1", "method2")
+        )
+        differing = (one.stack() != two.stack()).sum()
+        assert differing == (0 if fallback else 2)
+
+
+def test_framework_reads_its_numbers_off_the_model(cloud):
+    _, labels = cloud
+    images = ImageSet.from_array(
+        "tiny", torch.zeros(24, 3, 8, 8, dtype=torch.uint8).numpy(), labels
+    )
+    config = replace(preset("smoke"), embedding_dim=7)
+    with torch.device("meta"):
+        trunk, width = build_trunk(config)
+        model = EmbeddingModel(trunk, Head(width, 3, 6, config))
+    four = select_quadruplets(
+        None, labels.fine, labels.coarse, torch.tensor([0]), "random"
+    )
+    written = "\n".join(texts(figures.framework(model, config.trunk, images, four)))
+    weights = sum(p.numel() for p in trunk.parameters())
+    for part in (
+        f"small: {width} features\n{weights:,} weights",
+        f"7 dimensions\n{7 * width + 7:,} weights",
+        "coarse head: 3 classes\n24 weights",
+        "fine head: 6 classes\n48 weights",
+    ):
+        assert part in written
+
+
+def test_whole_classes_are_whole_and_start_with_those_asked_for(cloud):
+    _, labels = cloud
+    kept = figures_maps.whole_classes(labels, most=13, first=[5])
+    fine = labels.fine[kept]
+    assert fine.unique().tolist() == [0, 2, 5]
+    assert (fine.bincount()[fine.unique()] == 4).all()
+    assert kept.tolist() == sorted(kept.tolist())
+
+
+def test_count_inside_equals_a_loop(cloud, chosen):
+    x, labels = cloud
+    found = figures_maps.count_inside(x, chosen["method1"], labels)
+    for place, (r, _, _, n) in enumerate(chosen["method1"].stack().T.tolist()):
+        radius = torch.dist(x[r], x[n])
+        inside = [i for i in range(24) if i != r and torch.dist(x[r], x[i]) < radius]
+        assert found[place] == len(inside)
+
+
+def test_map_figures_mark_the_quadruplet_and_count_the_fields(cloud, chosen):
+    x, labels = cloud
+    inside = figures_maps.count_inside(x, chosen["method1"], labels)
+    place = figures_maps.telling(*chosen.values(), inside, labels)
+    kept = torch.arange(24)
+    one = {m: figures_maps.within(q, place, kept) for m, q in chosen.items()}
+    xy = x[:, :2]
+    figure = figures_maps.selection_on_a_map(xy, x, labels, one)
+    n = int(one["method1"].negative)
+    assert places(figure.axes[0])["N"] == tuple(round(v, 4) for v in xy[n].tolist())
+    r = int(one["method1"].reference)
+    figure = figures_maps.map_against_distance(xy, x, labels, r, n)
+    assert sum(int(text.split()[0]) for text in texts(figure)) == 22
+    figure = figures_maps.maps({"before": xy, "after": xy}, labels)
+    assert [ax.get_title() for ax in figure.axes] == ["before", "after"]
+
+
+def test_within_finds_the_members_again():
+    q = Quadruplets(*torch.tensor([[3, 9], [5, 7], [11, 5], [20, 3]]))
+    kept = torch.tensor([3, 5, 7, 9, 20])
+    found = figures_maps.within(q, 1, kept)
+    assert kept[found.stack()].flatten().tolist() == [9, 7, 5, 3]
+
+
+def test_in_radii_of_the_negative_is_one(cloud):
+    x, _ = cloud
+    assert figures_maps.in_radii(x, 3, 17)[17] == 1
+
+
+def test_figures_stay_out_of_pyplot():
+    points, labels = figures.scene()
+    figures.selection_in_the_plane([("title", "method2", points, labels)])
+    assert not plt.get_fignums()
+
+
+def test_umap_repeats(cloud):
+    pytest.importorskip("umap")
+    x, _ = cloud
+    first, second = (figures_maps.umap_of(x) for _ in range(2))
+    assert first.shape == (24, 2) and torch.equal(first, second)

@@ -1,0 +1,177 @@
+"""Batches of images, and of a frozen trunk's cached features."""
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from qsel.data import ImageSet
+from qsel.inputs import MEAN, STD, Features, Images, frozen_features
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Counting(nn.Module):
+    """A trunk that counts the images it has seen."""
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        self.inner, self.seen = tiny.trunk(seed), 0
+
+    def forward(self, images):
+        self.seen += len(images)
+        return self.inner(images)
+
+
+def test_everything_is_in_order_and_normalised():
+    cars = tiny.image_set()
+    batches = list(Images(cars, tiny.config(), tiny.CPU).everything())
+    found = torch.cat(batches)
+    assert found.dtype == torch.float32
+    expected = torch.stack([cars[i] for i in range(len(cars))]).float() / 255
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    assert torch.allclose(found, (expected - mean) / std, atol=1e-5)
+
+
+def test_images_are_resized_and_cropped_in_the_middle():
+    array = torch.zeros(2, 3, 20, 40, dtype=torch.uint8)
+    array[..., 10:30] = 255  # white in the middle of the long side
+    labels = tiny.image_set().hierarchy.subset(torch.tensor([0, 6]))
+    cars = ImageSet.from_array("wide", array.numpy(), labels)
+    inputs = Images(cars, tiny.config(resize=10, image_size=8), tiny.CPU)
+    (batch,) = inputs.everything()
+    assert batch.shape == (2, 3, 8, 8)
+    assert batch.min() > 1  # all white: the black sides are cut off
+
+
+def test_stream_without_augmentation_is_everything_picked():
+    inputs = Images(tiny.image_set(), tiny.config(augment=False), tiny.CPU)
+    everything = torch.cat(list(inputs.everything()))
+    batches = [torch.tensor([3, 1, 1]), torch.tensor([35])]
+    streamed = list(inputs.stream(batches))
+    assert len(streamed) == 2
+    for batch, images in zip(batches, streamed, strict=True):
+        assert torch.equal(images, everything[batch])
+
+
+def test_augmentation_varies_and_repeats_with_the_seed():
+    inputs = Images(tiny.image_set(), tiny.config(), tiny.CPU)
+    batch = [torch.tensor([0, 0, 0, 0, 0, 0])]
+    torch.manual_seed(5)
+    (first,) = inputs.stream(batch)
+    (second,) = inputs.stream(batch)
+    torch.manual_seed(5)
+    (again,) = inputs.stream(batch)
+    assert torch.equal(first, again) and not torch.equal(first, second)
+    assert len({image.numpy().tobytes() for image in first}) > 1
+    plain = [torch.cat(list(inputs.everything())) for _ in range(2)]
+    assert torch.equal(*plain)
+
+
+def test_worker_processes_change_nothing(tmp_path):
+    """What is read from files, decoded and augmented is the same for any number."""
+    paths = sorted(tiny.as_folder(tmp_path / "photos").rglob("*.png"))[:8]
+    labels = tiny.image_set(each=2).hierarchy.subset(torch.arange(8))
+    cars = ImageSet.from_files("files", paths, labels)
+    found = []
+    for workers in (0, 2):
+        inputs = Images(cars, tiny.config(), tiny.CPU, workers)
+        torch.manual_seed(0)
+        found.append(torch.cat(list(inputs.stream([torch.arange(8)] * 2))))
+    assert torch.equal(*found)
+
+
+def test_features_stream_draws_a_view_for_each_image():
+    features = torch.arange(3 * 4 * 1.0).reshape(3, 4, 1)  # 3 views of 4 images
+    inputs = Features(features, tiny.CPU)
+    assert torch.equal(torch.cat(list(inputs.everything())), features[0])
+    torch.manual_seed(0)
+    (batch,) = inputs.stream([torch.zeros(200, dtype=torch.int64)])
+    assert set(batch.flatten().tolist()) == {0.0, 4.0, 8.0}
+    (single,) = Features(features[:1], tiny.CPU).stream([torch.tensor([2, 3])])
+    assert single.flatten().tolist() == [2.0, 3.0]
+
+
+def test_frozen_features_are_the_trunks():
+    cars, trunk = tiny.image_set(), tiny.trunk()
+    found = frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
+    plain = torch.cat(list(Images(cars, tiny.frozen(), tiny.CPU).everything()))
+    assert found.shape == (1, 36, 64) and not found.requires_grad
+    assert torch.allclose(found[0], trunk.eval()(plain), atol=1e-5)
+
+
+def test_the_trunk_runs_once(cache):
+    cars, config, trunk = tiny.image_set(), tiny.frozen(), Counting()
+    first = frozen_features(trunk, cars, config, tiny.CPU, views=2)
+    assert trunk.seen == 3 * 36
+    again = frozen_features(Counting(), cars, config, tiny.CPU, views=2)
+    more = frozen_features(trunk, cars, config, tiny.CPU, views=3)
+    assert torch.equal(first, again)
+    assert torch.equal(more[:3], first)
+    assert trunk.seen == 4 * 36  # only the new view
+    assert not list(cache.rglob("*.part"))
+
+
+@pytest.mark.parametrize("changed", ["weights", "images", "size", "trunk"])
+def test_another_cache_entry(changed):
+    cars, config = tiny.image_set(), tiny.frozen()
+    frozen_features(Counting(), cars, config, tiny.CPU)
+    trunk = Counting(seed=1 if changed == "weights" else 0)
+    if changed == "images":
+        cars = tiny.image_set(seed=1)
+    if changed == "size":
+        config = config.with_settings({"resize": 20})
+    if changed == "trunk":
+        config = config.with_settings({"trunk": "tiny:another"})
+    frozen_features(trunk, cars, config, tiny.CPU)
+    assert trunk.seen == 36
+
+
+def test_settings_of_the_head_share_the_cache():
+    cars, trunk = tiny.image_set(), Counting()
+    frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
+    other = tiny.frozen(seed=3, dropout=0.5, learning_rate=0.5, embedding_dim=3)
+    frozen_features(trunk, cars, other, tiny.CPU)
+    assert trunk.seen == 36
+
+
+def test_views_are_augmented_and_the_same_for_all_seeds():
+    cars = tiny.image_set()
+    config = tiny.frozen(views=2).with_settings({"augment": True})
+    torch.manual_seed(1)
+    features = frozen_features(tiny.trunk(), cars, config, tiny.CPU, views=2)
+    plain, one, two = features
+    assert not torch.equal(plain, one) and not torch.equal(one, two)
+
+
+def test_computing_features_leaves_the_random_stream_alone():
+    draws = []
+    for _ in range(2):  # computed, then read
+        torch.manual_seed(3)
+        frozen_features(tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU, 2)
+        draws.append(torch.rand(3))
+    assert torch.equal(*draws)
+
+
+def test_an_interrupted_extraction_leaves_nothing(cache):
+    class Failing(Counting):
+        def forward(self, images):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        frozen_features(Failing(), tiny.image_set(), tiny.frozen(), tiny.CPU)
+    assert not [p for p in cache.rglob("*") if p.is_file()]
+
+
+def test_a_broken_cache_file_is_computed_again(cache):
+    cars, config = tiny.image_set(), tiny.frozen()
+    first = frozen_features(tiny.trunk(), cars, config, tiny.CPU)
+    (path,) = (cache / "features").iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert torch.equal(
+        frozen_features(tiny.trunk(), cars, config, tiny.CPU), first
+    )

@@ -1,0 +1,251 @@
+"""Trunks, weights and the head of Figure 1."""
+
+import urllib.error
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from qsel.config import Config
+from qsel.model import EmbeddingModel, Head, ModelError, build_trunk
+
+
+def write_module(folder, monkeypatch, name, text):
+    (folder / f"{name}.py").write_text("import torch\nfrom torch import nn\n" + text)
+    monkeypatch.syspath_prepend(folder)
+
+
+def trunk_of(name, weights=None, image_size=32):
+    return build_trunk(Config(trunk=name, weights=weights, image_size=image_size))
+
+
+# --- the head --------------------------------------------------------------------
+
+
+def test_head_shapes_and_unit_length():
+    head = Head(7, 3, 5, Config(embedding_dim=4))
+    embedding, coarse, fine = head(torch.randn(6, 7))  # (6, 7)
+    assert embedding.shape == (6, 4) and coarse.shape == (6, 3) and fine.shape == (6, 5)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(6))
+
+
+def test_normalise_off_gives_the_layer_itself():
+    torch.manual_seed(0)
+    head = Head(7, 3, 5, Config(embedding_dim=4, normalise=False))
+    x = 10 * torch.randn(6, 7)
+    embedding, coarse, _ = head(x)
+    assert torch.allclose(embedding, head.embedding(x))
+    assert embedding.norm(dim=1).std() > 0.1
+    # The class scores do not depend on the switch.
+    on = Head(7, 3, 5, Config(embedding_dim=4))
+    on.load_state_dict(head.state_dict())
+    assert torch.equal(on(x)[1], coarse)
+
+
+def test_zero_features_give_a_finite_embedding():
+    head = Head(7, 3, 5, Config(embedding_dim=4))
+    nn.init.zeros_(head.embedding.bias)
+    assert head(torch.zeros(2, 7))[0].isfinite().all()
+
+
+def test_dropout_acts_in_training_only():
+    torch.manual_seed(0)
+    head, x = Head(50, 2, 2, Config(embedding_dim=4, dropout=0.5)), torch.randn(3, 50)
+    assert not torch.equal(head(x)[0], head(x)[0])
+    head.eval()
+    assert torch.equal(head(x)[0], head(x)[0])
+
+
+def correlated(n=500, features=6):
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(features, features, generator=generator)
+    return torch.randn(n, features, generator=generator) @ mix + 5
+
+
+def seen_by_the_layer(head, x):
+    """What reaches the last fully connected layer."""
+    caught = []
+    hook = head.embedding.register_forward_hook(lambda m, i, o: caught.append(i[0]))
+    head.eval()(x)
+    hook.remove()
+    return caught[0].double()
+
+
+def test_whitening_gives_identity_covariance():
+    x, head = correlated(), Head(6, 2, 3, Config(embedding_dim=4))
+    head.standardise(x, 1.0)
+    z = seen_by_the_layer(head, x)
+    assert torch.allclose(z.mean(0), torch.zeros(6).double(), atol=1e-4)
+    assert torch.allclose(z.T.cov(), torch.eye(6).double(), atol=1e-3)
+
+
+def test_share_zero_scales_each_feature_by_itself():
+    x, head = correlated(), Head(6, 2, 3, Config(embedding_dim=4))
+    head.standardise(x, 0.0)
+    z = seen_by_the_layer(head, x)
+    expected = (x.double() - x.double().mean(0)) / x.double().std(0)
+    assert torch.allclose(z, expected, atol=1e-3)
+
+
+def test_standardise_keeps_a_constant_feature_finite():
+    x = correlated()
+    x[:, 2] = 3
+    for share in (0.0, 0.5, 1.0):
+        head = Head(6, 2, 3, Config(embedding_dim=4))
+        head.standardise(x, share)
+        z = seen_by_the_layer(head, x)
+        assert z.isfinite().all() and z[:, 2].abs().max() < 1e-2
+        head.standardise(torch.ones(5, 6), share)
+        assert seen_by_the_layer(head, torch.ones(5, 6)).isfinite().all()
+
+
+def test_standardised_head_survives_saving(tmp_path):
+    x, settings = correlated(), Config(embedding_dim=4)
+    head, other = Head(6, 2, 3, settings), Head(6, 2, 3, settings)
+    head.standardise(x, 0.5)
+    other.standardise(-x, 1.0)
+    torch.save(head.state_dict(), tmp_path / "head.pt")
+    other.load_state_dict(torch.load(tmp_path / "head.pt", weights_only=True))
+    assert torch.equal(head.eval()(x)[0], other.eval()(x)[0])
+
+
+def test_one_set_of_weights_for_all_images():
+    torch.manual_seed(0)
+    trunk, width = trunk_of("small")
+    model = EmbeddingModel(trunk, Head(width, 2, 3, Config(embedding_dim=4)))
+    images = torch.randn(4, 3, 16, 16)
+    one_by_one = torch.cat([model.eval()(image[None])[0] for image in images])
+    assert torch.allclose(model(images)[0], one_by_one, atol=1e-5)
+
+
+# --- trunks ----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The default weight initialization")
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("small", None), ("resnet18", 512), ("mobilenet_v3_small", 1024)],
+)
+def test_known_trunks(name, features):
+    trunk, width = trunk_of(name)
+    assert width == (features or width)
+    assert trunk.train()(torch.zeros(2, 3, 32, 32)).shape == (2, width)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_googlenet_gives_one_tensor_in_training_too(monkeypatch):
+    # Its own initialisation draws for seconds.
+    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, **_: tensor)
+    trunk, width = trunk_of("googlenet", image_size=64)
+    assert width == 1024
+    assert trunk.train()(torch.randn(2, 3, 64, 64)).shape == (2, 1024)
+
+
+def test_unknown_trunk():
+    with pytest.raises(ModelError, match="trunk='resnet19'; expected 'small'"):
+        trunk_of("resnet19")
+
+
+def test_trunk_without_a_fully_connected_layer():
+    with pytest.raises(ModelError, match="squeezenet1_1 ends in no fully connected"):
+        trunk_of("squeezenet1_1", image_size=64)
+
+
+@pytest.mark.parametrize("error", ["AssertionError", "RuntimeError", "ValueError"])
+def test_images_that_do_not_suit_the_trunk(tmp_path, monkeypatch, error):
+    """As ViT, which takes 224 px only, or Inception, which needs more than 32."""
+    name = f"picky_{error}"
+    text = f"""class Picky(nn.Module):
+    def forward(self, images):
+        raise {error}("Wrong image height!")
+"""
+    write_module(tmp_path, monkeypatch, name, text)
+    with pytest.raises(ModelError, match="image_size=32") as caught:
+        trunk_of(f"{name}:Picky")
+    assert "Wrong image height!" in str(caught.value)
+
+
+def test_no_network(monkeypatch):
+    def refuse(*arguments, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(ModelError) as error:
+        trunk_of("resnet18", "imagenet")
+    assert "ImageNet weights of resnet18 could not be downloaded" in str(error.value)
+    assert "no route to host" in str(error.value)
+    assert "set weights to the file" in str(error.value)
+
+
+def test_small_trunk_has_no_imagenet_weights():
+    with pytest.raises(ModelError, match="set weights=none"):
+        trunk_of("small", "imagenet")
+
+
+@pytest.mark.parametrize("name", ["small", "tiny:trunk", "resnet18"])
+def test_weights_from_a_file(tmp_path, name):
+    path = tmp_path / "weights.pt"
+    if name == "resnet18":
+        import torchvision
+
+        source = torchvision.models.resnet18()
+    else:
+        source, _ = trunk_of(name)
+    first = next(source.parameters())
+    with torch.no_grad():
+        first.fill_(0.125)
+    torch.save(source.state_dict(), path)
+    loaded, _ = trunk_of(name, str(path))
+    assert (next(loaded.parameters()) == 0.125).all()
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    with pytest.raises(ModelError, match=r"no weights at .*absent\.pt; expected"):
+        trunk_of("small", str(tmp_path / "absent.pt"))
+    with pytest.raises(ModelError, match="no weights at"):
+        trunk_of("small", str(tmp_path))
+    other, text = tmp_path / "other.pt", tmp_path / "text.pt"
+    torch.save(tiny.trunk().state_dict(), other)
+    text.write_text("not weights")
+    for path in (other, text):
+        with pytest.raises(ModelError, match="could not be loaded") as error:
+            trunk_of("small", str(path))
+        assert "\n" not in str(error.value) and path.name in str(error.value)
+
+
+def test_trunk_by_name_of_a_function(tmp_path, monkeypatch):
+    write_module(
+        tmp_path,
+        monkeypatch,
+        "own_trunk",
+        "def make():\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(7))\n",
+    )
+    assert trunk_of("own_trunk:make")[1] == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("return 3", "returned a int; expected a torch module"),
+        ("return nn.Conv2d(3, 8, 3)", "turns one image into"),
+    ],
+)
+def test_function_that_makes_no_trunk(tmp_path, monkeypatch, body, says):
+    name = f"bad_trunk_{abs(hash(body))}"
+    write_module(tmp_path, monkeypatch, name, f"def make():\n    {body}\n")
+    with pytest.raises(ModelError, match=says):
+        trunk_of(f"{name}:make")
+
+
+@pytest.mark.parametrize("name", ["no_such_module:make", "tiny:absent", ":make", "a:"])
+def test_function_that_is_not_there(name):
+    with pytest.raises(ModelError, match=r"expected 'package\.module:function'"):
+        trunk_of(name)
+
+
+def test_function_that_wants_arguments(tmp_path, monkeypatch):
+    write_module(tmp_path, monkeypatch, "greedy", "def make(n):\n    return None\n")
+    with pytest.raises(ModelError, match="without arguments"):
+        trunk_of("greedy:make")
