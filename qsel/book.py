@@ -18,8 +18,8 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
+from qsel import config, table1
 from qsel import data as datasets
-from qsel import table1
 
 RUN = "table1_run.ipynb"  # executed once for each row and seed of Table 1
 SHOWN = ("method2", 0)  # the run whose notebook is a page of the book
@@ -64,6 +64,9 @@ def execute_all(
     run_table(root, preset, source, "runs", seeds)
     shown = root / "_build" / "runs" / "{}-seed{}.ipynb".format(*SHOWN)
     pages.mkdir(parents=True, exist_ok=True)
+    for page in pages.glob("*.ipynb"):  # of notebooks that are no longer there
+        if not (root / "notebooks" / page.name).exists():
+            page.unlink()
     shutil.copy(shown, pages / RUN)
     chapters = [
         p for p in sorted((root / "notebooks").glob("*.ipynb")) if p.name != RUN
@@ -99,6 +102,13 @@ def run_table(
     Raises:
         BookError: some runs failed; the others are done, and all failures are named.
     """
+    if not (root / "notebooks" / RUN).is_file():
+        raise BookError(
+            f"no notebooks/{RUN} in {root}; run from the root of the repository"
+        )
+    for method in methods:  # a mistake is told before the first kernel starts
+        config.preset(preset, method).with_settings(settings or {})
+    datasets.load(source)
     seeds = table1.SEEDS[preset] if seeds is None else seeds
     todo = [(method, seed) for seed in range(seeds) for method in methods]
     failed = []
@@ -154,8 +164,12 @@ def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
             f"{error.ename}: {error.evalue}\n" + "\n".join(error.traceback[-3:])
         ) from error
     executed = nbformat.read(unfinished, as_version=4)
-    _tidy(executed)
-    executed.metadata["qsel"] = {"fingerprint": wanted, "parameters": parameters}
+    if "data" in parameters:  # a page names the data, not the folders around it
+        shown = parameters | {"data": datasets.source_name(parameters["data"])}
+    else:
+        shown = parameters
+    _tidy(executed, shown)
+    executed.metadata["qsel"] = {"fingerprint": wanted, "parameters": shown}
     nbformat.write(executed, unfinished)
     unfinished.replace(page)
 
@@ -195,7 +209,7 @@ def _data_fingerprint(source: str) -> str:
     return data.train.fingerprint + data.test.fingerprint
 
 
-def _tidy(notebook: nbformat.NotebookNode) -> None:
+def _tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
     """Take off progress bars, times and paths, so that a diff shows what changed."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
@@ -204,6 +218,8 @@ def _tidy(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = ["injected-parameters", "remove-input"]
+            lines = [f"{name} = {value!r}" for name, value in parameters.items()]
+            cell.source = "\n".join(["# Parameters", *lines])
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
 

@@ -115,7 +115,8 @@ def train(
         {**_pairs(settings), "seed": seed}
     )
     if not resume:
-        (out / "checkpoint.pt").unlink(missing_ok=True)
+        for checkpoint in out.glob("checkpoint*.pt"):
+            checkpoint.unlink()
     setup = experiment.Setup(load(data), source_name(data), preset, wanted)
     record = experiment.run(setup, out, workers=workers)
     _print_metrics({"start": record.baseline, "trained": record.metrics})

@@ -19,6 +19,11 @@ CHOICES = {
 # Smallest and largest value, both included.
 RANGES = {
     "seed": (0, 2**31 - 1),
+    "margin1": (0, 1e6),
+    "margin2": (0, 1e6),
+    "coarse_weight": (0, 1e6),
+    "fine_weight": (0, 1e6),
+    "global_weight": (0, 1e6),
     "dropout": (0, 0.99),
     "crop_scale": (0.01, 1),
     "whiten": (0, 1),
@@ -171,7 +176,8 @@ def preset(name: str, method: str = "method2") -> Config:
     """
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; expected one of {', '.join(PRESETS)}")
-    return Config(**PRESETS[name], **TUNED.get((name, method), {}), method=method)
+    tuned = TUNED.get((name, method), {})
+    return Config(**(PRESETS[name] | tuned | {"method": method}))
 
 
 def _kinds(annotation: object) -> tuple[type, ...]:

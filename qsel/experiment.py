@@ -46,7 +46,7 @@ def run(
     """Train, evaluate and record; or return the record of a run that is done.
 
     The folder receives ``record.json`` and ``model.pt``, and while training goes on a
-    ``checkpoint.pt`` from which an interrupted run continues.
+    checkpoint from which an interrupted run continues.
 
     Args:
         setup: what is asked for.
@@ -61,8 +61,15 @@ def run(
     done = finished(setup, folder)
     if done is not None:
         return done
+    if folder.exists() and not folder.is_dir():  # said before hours of work
+        raise RunError(f"{folder} is a file; give a folder for the run")
+    method = setup.config.method
     device = device or best_device()
-    checkpoint = folder / "checkpoint.pt"
+    # Half a run of one version of the code and half of another is a run of neither.
+    checkpoint = folder / f"checkpoint-{source_fingerprint()}.pt"
+    for other in folder.glob("checkpoint*.pt"):
+        if other != checkpoint:
+            other.unlink()
     trained = train(setup.data, setup.config, device, workers, checkpoint)
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
@@ -73,7 +80,9 @@ def run(
         metrics=evaluate(embed(trained.model, trained.test), labels),
         baseline=evaluate(trained.start, labels),
         curve=trained.curve,
-        command=command(setup.source, setup.preset, setup.config, preset(setup.preset)),
+        command=command(
+            setup.source, setup.preset, setup.config, preset(setup.preset, method)
+        ),
         versions=versions() | {"source": source_fingerprint()},
         device=_name(device),
         seconds={
@@ -124,7 +133,15 @@ def load_model(
         setup.data, setup.config, device, workers
     )
     state = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        labels = setup.data.train.hierarchy
+        raise RunError(
+            f"the network in {path} does not fit {setup.data.name}, whose training "
+            f"part has {len(labels.coarse_names)} coarse and {len(labels.fine_names)} "
+            "fine classes; give data with as many classes as it was trained on"
+        ) from error
     return model.eval(), train_inputs, test_inputs
 
 

@@ -29,7 +29,7 @@ def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) ->
         first: fine classes that are always taken.
 
     Example:
-        >>> labels = Hierarchy.fromnames_of(list("abcd"), list("xxyy"))
+        >>> labels = Hierarchy.from_names(list("abcd"), list("xxyy"))
         >>> whole_classes(labels, most=3).tolist()
         [0, 1, 2]
     """
@@ -209,8 +209,9 @@ def count_inside(embeddings: Tensor, chosen: Quadruplets, labels: Hierarchy) -> 
     ):
         radius = losses.distance(embeddings[r], embeddings[n])  # (512,)
         related = labels.coarse[r][:, None] == labels.coarse  # (512, N)
+        related[torch.arange(len(r)), r] = False
         inside = torch.cdist(embeddings[r], embeddings) < radius[:, None]
-        counts.append((inside & related).sum(1) - 1)
+        counts.append((inside & related).sum(1))
     return torch.cat(counts)
 
 

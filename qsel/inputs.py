@@ -53,7 +53,13 @@ class Images:
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Augmented images of each batch of indices: (B, 3, S, S), normalised."""
-        return self._load(self._augmented, batch_sampler=[b.tolist() for b in batches])
+        # Each image has its own seed, drawn here, so that the number of workers does
+        # not change what is drawn.
+        seeded = [
+            list(zip(b.tolist(), torch.randint(2**62, b.shape).tolist(), strict=True))
+            for b in batches
+        ]
+        return self._load(self._augmented, batch_sampler=seeded)
 
     def everything(self) -> Iterator[Tensor]:
         """All images in order, not augmented: batches (B, 3, S, S), normalised."""
@@ -80,8 +86,13 @@ class _Transformed(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, i: int) -> Tensor:
-        return self.transform(self.images[i])
+    def __getitem__(self, i: int | tuple[int, int]) -> Tensor:
+        if isinstance(i, int):
+            return self.transform(self.images[i])
+        i, seed = i
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return self.transform(self.images[i])
 
 
 class Features:

@@ -187,7 +187,7 @@ def _call(name: str) -> nn.Module:
     module, _, function = name.partition(":")
     try:
         trunk = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a user's function may raise anything
         raise ModelError(
             f"trunk={name!r} could not be made: {error}; expected "
             "'package.module:function', importable from here (see PYTHONPATH), called "
@@ -216,7 +216,14 @@ def _load(trunk: nn.Module, path: str) -> None:
 @torch.no_grad()
 def _width(trunk: nn.Module, config: Config) -> int:
     was_training = trunk.training
-    out = trunk.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+    try:
+        out = trunk.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+    except Exception as error:
+        raise ModelError(
+            f"trunk={config.trunk!r} cannot take images of image_size="
+            f"{config.image_size} ({str(error).splitlines()[0]}); expected a module "
+            "that turns (B, 3, S, S) into (B, features), and a size that suits it"
+        ) from error
     trunk.train(was_training)
     if not isinstance(out, Tensor) or out.ndim != 2:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__

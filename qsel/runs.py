@@ -6,6 +6,7 @@ machine.
 
 import json
 import platform
+import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -67,8 +68,8 @@ class Record:
         """
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise RunError(f"no run record at {path}") from error
+        except OSError as error:
+            raise RunError(f"no run record at {path} ({error.strerror})") from error
         except (TypeError, ValueError) as error:
             raise RunError(
                 f"{path} is not a run record of this version ({error}); remove it and "
@@ -91,15 +92,13 @@ def versions() -> dict[str, str]:
 
 def command(source: str, preset: str, config: Config, base: Config) -> str:
     """The ``qsel train`` call that repeats a run; only what differs is spelled out."""
-    words = ["qsel train", f"--data {source}", f"--preset {preset}"]
-    words += [f"--method {config.method}", f"--seed {config.seed}"]
+    words = ["qsel", "train", "--data", source, "--preset", preset]
+    words += ["--method", config.method, "--seed", str(config.seed)]
     wanted, given = config.to_dict(), base.to_dict()
-    words += [
-        f"--set {name}={_as_text(value)}"
-        for name, value in wanted.items()
-        if name not in ("method", "seed") and value != given[name]
-    ]
-    return " ".join(words)
+    for name, value in wanted.items():
+        if name not in ("method", "seed") and value != given[name]:
+            words += ["--set", f"{name}={_as_text(value)}"]
+    return shlex.join(words)
 
 
 def _as_text(value: object) -> str:

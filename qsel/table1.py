@@ -8,7 +8,7 @@ from scipy.stats import t as student_t
 from qsel import data as datasets
 from qsel.config import PRESETS, preset
 from qsel.experiment import Setup, run
-from qsel.runs import Record
+from qsel.runs import Record, RunError
 
 METRICS = ("R@1", "R@2", "R@4", "R@8", "NMI")  # the paper's columns
 # The rows that are re-run; the third from the top is not in the paper.
@@ -91,6 +91,10 @@ def one_run(
 def gather(folder: str | Path) -> pd.DataFrame:
     """All run records below a folder, one row a run, metrics in percent.
 
+    Raises:
+        RunError: a file that is no record, or the same row and seed twice, as when
+            the folder holds runs of several presets or data sets.
+
     Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), R@1 of
     the network's starting point, seconds of training, and the command.
     """
@@ -110,6 +114,13 @@ def gather(folder: str | Path) -> pd.DataFrame:
         )
     frame = pd.DataFrame(rows)
     if rows:
+        twice = frame[frame.duplicated(["method", "seed"])]
+        if len(twice):
+            method, seed = twice.iloc[0][["method", "seed"]]
+            raise RunError(
+                f"{folder} holds several runs of {method}, seed {seed}; name the "
+                "folder of one data set and one preset"
+            )
         order = {method: i for i, method in enumerate(METHODS)}
         frame = frame.sort_values(["method", "seed"], key=lambda c: c.replace(order))
     return frame.reset_index(drop=True)
@@ -151,7 +162,10 @@ def paired(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> pd.Series
         >>> paired(runs, "method2", "method1").tolist()
         [1.0, 3.0]
     """
+    if not len(runs):
+        return pd.Series(dtype=float)
     table = runs.pivot(index="seed", columns="method", values=metric)
+    table = table.reindex(columns=[a, b])  # a row that was not run is empty
     return (table[a] - table[b]).dropna()
 
 
@@ -198,4 +212,24 @@ def recorded() -> Path:
     raise FileNotFoundError(
         f"no results/{RECORDED} here or one folder up; run from the repository's root "
         "or its notebooks folder"
+    )
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table as Markdown, for the README.
+
+    Example:
+        >>> print(markdown(pd.DataFrame({"R@1": ["49.10"]}, index=["Method 2"])))
+        | | R@1 |
+        |---|---|
+        | Method 2 | 49.10 |
+    """
+    rows = [["", *frame.columns], ["---"] * (1 + len(frame.columns))]
+    rows += [[name, *map(str, values)] for name, *values in frame.itertuples()]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return (
+        "\n".join(lines)
+        .replace("|  |", "| |")
+        .replace("| --- ", "|---")
+        .replace("--- |", "---|")
     )

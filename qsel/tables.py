@@ -37,6 +37,8 @@ def select_from_file(
             fit; nothing is written then.
     """
     _check_suffix(out, (".csv", ".parquet", ".npz"))
+    if out.resolve() == source.resolve():
+        raise ValueError(f"{out} is the file to read; give another one to write")
     embeddings, fine, coarse = _read(source)
     labels = Hierarchy.from_names(fine, coarse)
     if len(labels) != len(embeddings):
@@ -73,8 +75,8 @@ def _read(source: Path) -> tuple[torch.Tensor, Sequence[str], Sequence[str]]:
         else:
             frame = pd.read_parquet(source)
             held = {name: frame[name].to_numpy() for name in frame.columns}
-            if "embedding" in held:
-                held["embeddings"] = np.stack(held.pop("embedding"))
+            for name in {"embedding", "embeddings"} & set(held):
+                held["embeddings"] = np.stack(held.pop(name))
     except Exception as error:
         raise ValueError(f"{source} cannot be read: {error}") from error
     if missing := [name for name in COLUMNS if name not in held]:
@@ -88,10 +90,17 @@ def _read(source: Path) -> tuple[torch.Tensor, Sequence[str], Sequence[str]]:
             raise ValueError(
                 f"{source}: {name} has shape {column.shape}; expected (N,)"
             )
-    if embeddings.dtype.kind != "f":
+        if (absent := pd.isna(column)).any():
+            raise ValueError(
+                f"{source}: {name} has no label in row {int(absent.argmax())}; give "
+                "each embedding one"
+            )
+    if embeddings.dtype.newbyteorder("=") in (np.float16, np.float32, np.float64):
+        embeddings = embeddings.astype(embeddings.dtype.newbyteorder("="), copy=False)
+    else:
         raise ValueError(
-            f"{source}: embeddings are {embeddings.dtype}; expected floating point of "
-            "shape (N, D)"
+            f"{source}: embeddings are {embeddings.dtype}; expected float16, float32 "
+            "or float64 of shape (N, D)"
         )
     named = [[str(label) for label in column] for column in (fine, coarse)]
     return torch.from_numpy(embeddings), *named

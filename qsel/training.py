@@ -309,7 +309,15 @@ def _resume(
 ) -> list[dict[str, float]]:
     if checkpoint is None or not checkpoint.exists():
         return []
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        for name in (*identity, "model", "optimiser", "curve"):
+            state[name]
+    except Exception as error:
+        raise TrainingError(
+            f"{checkpoint} is no checkpoint that can be resumed from; remove it to "
+            "start anew"
+        ) from error
     for name, wanted in identity.items():
         if state[name] != wanted:
             raise TrainingError(

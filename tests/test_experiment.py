@@ -6,7 +6,6 @@ import socket
 
 import pytest
 import tiny
-import torch
 
 from qsel import config as settings
 from qsel import experiment, training
@@ -138,11 +137,12 @@ def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
         patch.setattr(experiment, "train", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(asked, tmp_path / "run", tiny.CPU)
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    (left,) = (tmp_path / "run").iterdir()
+    assert left.name.startswith("checkpoint")
     resumed = run(asked, tmp_path / "run", tiny.CPU)
     straight = run(asked, tmp_path / "other", tiny.CPU)
     assert resumed.metrics == straight.metrics and resumed.curve == straight.curve
-    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert not left.exists()
 
 
 def test_a_file_in_the_folders_place_is_said_before_training(tmp_path, trains):
@@ -163,14 +163,6 @@ def test_no_machine_in_a_record(tmp_path):
     assert str(tmp_path) not in text and "photos" in text
     for name in {socket.gethostname(), platform.node()}:
         assert len(name) < 4 or name not in text
-
-
-def test_no_path_of_weights_in_a_record(tmp_path):
-    weights = tmp_path / "weights.pt"
-    torch.save(tiny.trunk(seed=5).state_dict(), weights)
-    run(setup(epochs=1, weights=str(weights)), tmp_path / "out", tiny.CPU)
-    text = (tmp_path / "out" / "record.json").read_text(encoding="utf-8")
-    assert str(tmp_path) not in text and "weights.pt" in text
 
 
 def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_framework_reads_its_numbers_off_the_model(cloud):
     images = ImageSet.from_array(
         "tiny", torch.zeros(24, 3, 8, 8, dtype=torch.uint8).numpy(), labels
     )
-    config = replace(preset("smoke"), embedding_dim=7)
+    config = replace(preset("smoke"), weights=None, embedding_dim=7)
     with torch.device("meta"):
         trunk, width = build_trunk(config)
         model = EmbeddingModel(trunk, Head(width, 3, 6, config))

@@ -48,7 +48,7 @@ def by_hand(d, m):
     )
 
 
-@pytest.mark.parametrize("panel, role", enumerate(HELD))
+@pytest.mark.parametrize("panel, role", list(enumerate(HELD)))
 def test_joint_curves_follow_equation_5_in_both_readings(panel, role):
     ax = drawn(figures_losses.joint_curves(*HELD.values()))[panel]
     for line, margin in zip(ax.lines, (0.7 - 0.3, 0.7), strict=True):

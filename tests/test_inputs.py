@@ -85,34 +85,30 @@ def test_worker_processes_change_nothing(tmp_path):
     assert torch.equal(*found)
 
 
-def test_features_stream_draws_a_view_for_each_image():
-    features = torch.arange(3 * 4 * 1.0).reshape(3, 4, 1)  # 3 views of 4 images
+def test_features_stream_what_is_asked_for():
+    features = torch.arange(8.0).reshape(4, 2)
     inputs = Features(features, tiny.CPU)
-    assert torch.equal(torch.cat(list(inputs.everything())), features[0])
-    torch.manual_seed(0)
-    (batch,) = inputs.stream([torch.zeros(200, dtype=torch.int64)])
-    assert set(batch.flatten().tolist()) == {0.0, 4.0, 8.0}
-    (single,) = Features(features[:1], tiny.CPU).stream([torch.tensor([2, 3])])
-    assert single.flatten().tolist() == [2.0, 3.0]
+    assert torch.equal(torch.cat(list(inputs.everything())), features)
+    one, two = inputs.stream([torch.tensor([2, 0]), torch.tensor([3])])
+    assert torch.equal(one, features[[2, 0]]) and torch.equal(two, features[3:])
 
 
 def test_frozen_features_are_the_trunks():
     cars, trunk = tiny.image_set(), tiny.trunk()
     found = frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
     plain = torch.cat(list(Images(cars, tiny.frozen(), tiny.CPU).everything()))
-    assert found.shape == (1, 36, 64) and not found.requires_grad
-    assert torch.allclose(found[0], trunk.eval()(plain), atol=1e-5)
+    assert found.shape == (36, 64) and not found.requires_grad
+    with torch.no_grad():
+        assert torch.allclose(found, trunk.eval()(plain), atol=1e-5)
 
 
 def test_the_trunk_runs_once(cache):
     cars, config, trunk = tiny.image_set(), tiny.frozen(), Counting()
-    first = frozen_features(trunk, cars, config, tiny.CPU, views=2)
-    assert trunk.seen == 3 * 36
-    again = frozen_features(Counting(), cars, config, tiny.CPU, views=2)
-    more = frozen_features(trunk, cars, config, tiny.CPU, views=3)
-    assert torch.equal(first, again)
-    assert torch.equal(more[:3], first)
-    assert trunk.seen == 4 * 36  # only the new view
+    first = frozen_features(trunk, cars, config, tiny.CPU)
+    again = frozen_features(trunk, cars, config, tiny.CPU)
+    other = frozen_features(Counting(), cars, config, tiny.CPU)
+    assert trunk.seen == 36
+    assert torch.equal(first, again) and torch.equal(first, other)
     assert not list(cache.rglob("*.part"))
 
 
@@ -139,24 +135,6 @@ def test_settings_of_the_head_share_the_cache():
     assert trunk.seen == 36
 
 
-def test_views_are_augmented_and_the_same_for_all_seeds():
-    cars = tiny.image_set()
-    config = tiny.frozen(views=2).with_settings({"augment": True})
-    torch.manual_seed(1)
-    features = frozen_features(tiny.trunk(), cars, config, tiny.CPU, views=2)
-    plain, one, two = features
-    assert not torch.equal(plain, one) and not torch.equal(one, two)
-
-
-def test_computing_features_leaves_the_random_stream_alone():
-    draws = []
-    for _ in range(2):  # computed, then read
-        torch.manual_seed(3)
-        frozen_features(tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU, 2)
-        draws.append(torch.rand(3))
-    assert torch.equal(*draws)
-
-
 def test_an_interrupted_extraction_leaves_nothing(cache):
     class Failing(Counting):
         def forward(self, images):
@@ -165,13 +143,3 @@ def test_an_interrupted_extraction_leaves_nothing(cache):
     with pytest.raises(KeyboardInterrupt):
         frozen_features(Failing(), tiny.image_set(), tiny.frozen(), tiny.CPU)
     assert not [p for p in cache.rglob("*") if p.is_file()]
-
-
-def test_a_broken_cache_file_is_computed_again(cache):
-    cars, config = tiny.image_set(), tiny.frozen()
-    first = frozen_features(tiny.trunk(), cars, config, tiny.CPU)
-    (path,) = (cache / "features").iterdir()
-    path.write_bytes(path.read_bytes()[:100])
-    assert torch.equal(
-        frozen_features(tiny.trunk(), cars, config, tiny.CPU), first
-    )

@@ -129,7 +129,6 @@ CHANGED = dict(
     weights=None,
     freeze=True,
     whiten=0.25,
-    views=3,
     embedding_dim=17,
     normalise=False,
     dropout=0.1,

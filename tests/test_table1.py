@@ -251,13 +251,12 @@ def test_folders_of_different_runs_differ():
 def test_one_run_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
     source = str(tiny.as_folder(tmp_path / "photos"))
-    changed = dict(trunk="tiny:trunk", image_size="16", resize="16", epochs="1")
     for seed in (0, 1):
         setup, record, folder = table1.one_run(
-            source, "smoke", "random", seed, tmp_path / "runs", changed
+            source, "smoke", "random", seed, tmp_path / "runs", tiny.SETTINGS
         )
         assert record.config == setup.config.to_dict()
-        assert record.config["seed"] == seed and record.config["epochs"] == 1
+        assert record.config["seed"] == seed and record.config["epochs"] == 2
         assert (folder / "model.pt").is_file()
     runs = gather(tmp_path / "runs")
     assert runs.seed.tolist() == [0, 1] and set(runs.method) == {"random"}

@@ -181,7 +181,9 @@ def test_kinds_of_file_that_are_not_known(tmp_path, names):
     source, out = (tmp_path / name for name in names)
     (tmp_path / "in.txt").write_text("1 2 3")
     write(tmp_path / "in.npz", **arrays())
-    with pytest.raises(ValueError, match=r"\.txt: expected a file ending in \.") as error:
+    with pytest.raises(
+        ValueError, match=r"\.txt: expected a file ending in \."
+    ) as error:
         select_from_file(source, out)
     assert ".npz" in str(error.value)
 

@@ -39,8 +39,14 @@ def zero_shot(seed: int = 0) -> ZeroShot:
 
 def config(**settings) -> Config:
     """The smoke preset, smaller still, on the trunk of this file."""
-    small = dict(image_size=SIZE, resize=SIZE, batch=12, epochs=2, embedding_dim=8)
-    return preset("smoke").with_settings(small | dict(trunk="tiny:trunk") | settings)
+    small = dict(trunk="tiny:trunk", weights=None, image_size=SIZE, resize=SIZE)
+    small |= dict(batch=12, epochs=2, embedding_dim=8)
+    return preset("smoke").with_settings(small | settings)
+
+
+# The same for the command line.
+SETTINGS = dict(trunk="tiny:trunk", weights="none", image_size="16", resize="16")
+SETTINGS |= dict(batch="12", epochs="2", embedding_dim="8")
 
 
 def frozen(**settings) -> Config:
@@ -55,6 +61,16 @@ def trunk(seed: int = 0) -> nn.Module:
         convolution = nn.Conv2d(3, 4, kernel_size=4, stride=4)
     layers = [convolution, nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     return nn.Sequential(*layers)
+
+
+class _Huge(nn.Module):
+    def forward(self, features):
+        return features * 1e38
+
+
+def huge() -> nn.Module:
+    """A trunk whose features no float32 layer can add up."""
+    return nn.Sequential(trunk(), _Huge())
 
 
 def as_folder(root, fine_classes: int = 4, each: int = 4):

@@ -1,0 +1,232 @@
+"""The command line, as a user meets it."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from typer.testing import CliRunner
+
+from qsel import cli
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return str(tiny.as_folder(tmp_path / "photos"))
+
+
+@pytest.fixture
+def qsel(monkeypatch, capfd):
+    """Call the command line; returns exit status, stdout and stderr."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["qsel", *map(str, words)])
+        capfd.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+def tiny_settings(**changes):
+    settings = tiny.SETTINGS | dict(freeze="true") | changes
+    return [f"--set={name}={value}" for name, value in settings.items()]
+
+
+def refused(outcome, *says):
+    """Exit status 2 and one line on stderr that says why."""
+    status, _, err = outcome
+    assert status == 2, outcome
+    assert "Traceback" not in err
+    # Progress bars may stand above it: they write over their own line.
+    lines = [line for line in err.split("\n") if line.strip() and "\r" not in line]
+    assert len(lines) == 1 and lines[0].startswith("qsel: "), err
+    for text in says:
+        assert text in lines[0]
+
+
+def test_help_names_every_command():
+    shown = CliRunner().invoke(cli.app, ["--help"])
+    assert shown.exit_code == 0
+    assert all(command in shown.output for command in COMMANDS)
+    assert {c.name or c.callback.__name__ for c in cli.app.registered_commands} >= set(
+        COMMANDS
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command):
+    shown = CliRunner().invoke(cli.app, [command, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert f"qsel {command}" in shown.output and "Example" in shown.output
+
+
+def test_usage_errors_have_no_traceback(qsel):
+    for words in (["trane"], ["train"], ["train", "--seed", "x"], ["select", "--no"]):
+        status, _, err = qsel(*words)
+        assert status == 2 and "Traceback" not in err and "Error" in err
+
+
+def test_describes_data(qsel, photos, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    status, out, err = qsel("data", "--data", photos, "--check", "--sheet", sheet)
+    assert status == 0, err
+    assert "train: 24 images, 6 fine and 3 coarse classes" in out
+    assert "24 training images can be a reference" in out
+    assert "every image can be decoded" in out and sheet.stat().st_size > 1000
+
+
+def test_train_and_evaluate(qsel, photos, tmp_path):
+    out_folder = tmp_path / "run"
+    words = ["train", "--data", photos, "--method", "method1", "--preset", "smoke"]
+    words += ["--seed", "3", "--out", out_folder, *tiny_settings()]
+    status, out, err = qsel(*words)
+    assert status == 0, err
+    trained = re.search(r"trained +(.*)", out).group(1)
+    assert re.match(r"R@1 \d+\.\d\d  R@2", trained) and "start" in out
+    text = (out_folder / "record.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert record["config"]["method"] == "method1" and record["config"]["seed"] == 3
+    assert str(tmp_path) not in text
+    assert record["command"].startswith("qsel train --data photos --preset smoke")
+    # Again: nothing is trained, the same is printed.
+    written = (out_folder / "record.json").stat().st_mtime_ns
+    assert qsel(*words)[1] == out
+    assert (out_folder / "record.json").stat().st_mtime_ns == written
+    status, out, err = qsel("evaluate", out_folder, "--data", photos)
+    assert status == 0, err
+    assert trained in out
+    # Another run does not take its place.
+    refused(qsel(*words, "--set", "batch=5"), "holds another run", "run")
+
+
+def test_evaluate_on_data_of_other_classes(qsel, photos, tmp_path):
+    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
+    assert qsel("train", "--data", photos, *words)[0] == 0
+    other = f"{photos}?test_fraction=0.25"  # nine training classes, not six
+    refused(qsel("evaluate", tmp_path / "run", "--data", other), "model.pt")
+
+
+def test_no_resume_starts_anew(qsel, photos, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_text("of something else")
+    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
+    status, _, err = qsel(*words, "--no-resume", *tiny_settings())
+    assert status == 0, err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--preset", "huge"], ["no preset 'huge'", "smoke"]),
+        (["--method", "method3"], ["method3", "method2"]),
+        (["--set", "batch"], ["--set batch", "name=value"]),
+        (["--set", "bacth=3"], ["unknown setting 'bacth'"]),
+        (["--set", "batch=many"], ["batch='many'", "whole number"]),
+        (["--set", "trunk=resnet19"], ["resnet19", "torchvision"]),
+        (["--set", "trunk=no.such:thing"], ["no.such:thing"]),
+        (["--set", "weights=absent.pt"], ["absent.pt"]),
+        (["--set", "weights=imagenet", "--set", "trunk=small"], ["weights=none"]),
+        (["--data", "absent"], ["'absent'", "synthcars"]),
+        (["--data", "synthcars?colour=red"], ["colour"]),
+        (["--seed", str(2**40)], ["seed"]),
+    ],
+)
+def test_train_refuses_in_one_line(qsel, photos, tmp_path, words, says):
+    if "--data" not in words:
+        words = ["--data", photos, *words]
+    known = [] if "--preset" in words else ["--preset", "smoke"]
+    given = [*known, *tiny_settings(), *words]
+    refused(qsel("train", "--out", tmp_path / "run", *given), *says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_where_the_run_should_go(qsel, photos, tmp_path):
+    (tmp_path / "run").write_text("")
+    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
+    refused(qsel(*words, *tiny_settings()), str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", ["absent", "file", "empty"])
+def test_data_refuses_in_one_line(qsel, tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "file":
+        path.write_text("")
+    if kind == "empty":
+        path.mkdir()
+    refused(qsel("data", "--data", path), kind)
+
+
+def test_evaluate_refuses_in_one_line(qsel, tmp_path):
+    refused(qsel("evaluate", tmp_path / "absent"), "no run record at", "absent")
+    (tmp_path / "record.json").write_text("{}")
+    refused(qsel("evaluate", tmp_path), "record.json", "remove it")
+
+
+def test_select(qsel, tmp_path):
+    source, out = tmp_path / "in.npz", tmp_path / "out.csv"
+    fine = np.repeat(["a", "b", "c"], 4)
+    coarse = np.repeat(["x", "x", "y"], 4)
+    embeddings = np.random.default_rng(0).normal(size=(12, 3))
+    np.savez(source, embeddings=embeddings, fine=fine, coarse=coarse)
+    status, shown, err = qsel("select", source, "--method", "method1", "--out", out)
+    assert status == 0, err
+    assert "8 quadruplets" in shown and "4 samples can never be a reference" in shown
+    header, *rows = out.read_text().splitlines()
+    assert header == "reference,positive_positive,positive_negative,negative"
+    assert len(rows) == 8
+    refused(qsel("select", tmp_path / "no.npz", "--out", out), "no.npz")
+    refused(qsel("select", source, "--out", tmp_path / "out.txt"), "out.txt")
+    refused(qsel("select", source, "--out", out, "--method", "best"), "best")
+    embeddings[3] = np.nan
+    np.savez(source, embeddings=embeddings, fine=fine, coarse=coarse)
+    refused(qsel("select", source, "--out", out), "3")
+    assert len(out.read_text().splitlines()) == 9
+
+
+@pytest.mark.parametrize("command", ["table1", "book"])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--preset", "huge"], ["no preset 'huge'", "smoke"]),
+        (["--data", "absent"], ["'absent'", "synthcars"]),
+    ],
+)
+def test_book_and_table_refuse_before_anything_runs(
+    qsel, tmp_path, monkeypatch, command, words, says
+):
+    monkeypatch.setattr("papermill.execute_notebook", None)
+    monkeypatch.chdir(ROOT)
+    refused(qsel(command, *words), *says)
+
+
+def test_table_refuses_a_setting_before_anything_runs(qsel, photos, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", None)
+    monkeypatch.chdir(ROOT)
+    words = ["table1", "--preset", "smoke", "--data", photos, "--set", "bacth=3"]
+    refused(qsel(*words), "unknown setting 'bacth'")
+
+
+@pytest.mark.parametrize("command", ["table1", "book"])
+def test_outside_the_repository(qsel, photos, tmp_path, monkeypatch, command):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    refused(qsel(command, "--data", photos, "--preset", "smoke"), "root")

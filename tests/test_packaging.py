@@ -1,0 +1,174 @@
+"""What is installed, and what the book is made of, agree with one another."""
+
+import json
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import qsel
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
+EXTRAS = PROJECT["optional-dependencies"]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def constraints() -> dict[str, Version]:
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        pinned[canonicalize_name(name)] = Version(version)
+    return pinned
+
+
+def requirements() -> list[Requirement]:
+    listed = [
+        *PROJECT["dependencies"],
+        *(r for extra in EXTRAS.values() for r in extra),
+    ]
+    return [Requirement(text) for text in listed]
+
+
+# --- versions --------------------------------------------------------------------
+
+
+def test_constraints_hold_names_and_versions_only():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==\d[\w.!]*", line), line
+    names = [canonicalize_name(line.partition("==")[0]) for line in lines]
+    assert len(set(names)) == len(names)
+    assert "qsel" not in names
+
+
+def test_every_requirement_is_pinned_within_its_range():
+    pinned = constraints()
+    for requirement in requirements():
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{name} is not in constraints.txt"
+        assert pinned[name] in requirement.specifier, f"{requirement}: {pinned[name]}"
+
+
+def test_no_requirement_is_listed_twice():
+    names = [canonicalize_name(requirement.name) for requirement in requirements()]
+    assert len(set(names)) == len(names)
+
+
+def test_pinned_torch_and_torchvision_are_a_pair():
+    pinned = constraints()
+    if Version(metadata.version("torchvision")).public != str(pinned["torchvision"]):
+        pytest.skip("another torchvision is installed than the pinned one")
+    wanted = [Requirement(text) for text in metadata.requires("torchvision")]
+    (torch,) = (r for r in wanted if r.name == "torch" and not r.marker)
+    assert pinned["torch"] in torch.specifier
+
+
+def test_conda_environment_installs_the_same():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    listed = yaml.safe_load(text)["dependencies"]
+    (by_pip,) = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    assert any(re.fullmatch(r"(-c|--constraint) constraints\.txt", e) for e in by_pip)
+    (installed,) = (e for e in by_pip if "constraint" not in e)
+    extras = re.fullmatch(r"(?:(?:-e|--editable) )?\.\[(.*)\]", installed).group(1)
+    assert set(extras.split(",")) == set(EXTRAS)
+    (python,) = (
+        Requirement(entry)
+        for entry in listed
+        if isinstance(entry, str) and entry.startswith("python")
+    )
+    assert python.specifier == SpecifierSet(PROJECT["requires-python"])
+    assert "pip" in listed
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert qsel.__version__ == PROJECT["version"] == str(citation["version"])
+    assert metadata.version("qsel") == PROJECT["version"]
+
+
+def test_the_package_imports_only_what_it_requires():
+    """Every import of a third party is a requirement."""
+    import ast
+    import sys
+
+    known = {
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+        "umap": "umap-learn",
+        "yaml": "pyyaml",
+    }
+    required = {canonicalize_name(requirement.name) for requirement in requirements()}
+    # Parts of what is required.
+    through = {"nbformat": "papermill", "IPython": "jupyter"}
+    through["matplotlib_inline"] = "jupyter"
+    for path in (ROOT / "qsel").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in (n.partition(".")[0] for n in names):
+                if name in sys.stdlib_module_names or name == "qsel":
+                    continue
+                package = through.get(name, known.get(name, name))
+                assert canonicalize_name(package) in required, f"{path.name}: {name}"
+
+
+# --- the book --------------------------------------------------------------------
+
+
+def toc_files() -> list[str]:
+    def collect(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("file", "root"):
+                    yield value
+                else:
+                    yield from collect(value)
+        elif isinstance(node, list):
+            for entry in node:
+                yield from collect(entry)
+
+    return list(collect(yaml.safe_load((ROOT / "_toc.yml").read_text())))
+
+
+def test_every_page_of_the_contents_exists():
+    missing = [
+        name
+        for name in toc_files()
+        if not any((ROOT / f"{name}{end}").is_file() for end in (".md", ".ipynb"))
+    ]
+    assert not missing
+
+
+def test_every_page_is_in_the_contents_once():
+    listed = toc_files()
+    assert len(set(listed)) == len(listed)
+    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md")]
+    names = {page.relative_to(ROOT).with_suffix("").as_posix() for page in pages}
+    assert names <= set(listed)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_notebooks_are_clean(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 1_000_000, "larger than 1 MB: save its figures smaller"
+    found = re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|mnt)/[\w.-]+", text)
+    assert found is None, found
+    notebook = json.loads(text)
+    assert notebook["nbformat"] == 4 and "papermill" not in notebook["metadata"]
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error", output.get("evalue")
+            assert output.get("name") != "stderr", output.get("text")
