@@ -213,7 +213,7 @@ def tune(
 ) -> None:
     """Choose settings on held-out training classes, one budget for every method.
 
-    Example: `qsel tune --preset laptop --out results/tuning-laptop.json`
+    Example: `qsel tune --preset laptop --out results/tuning/laptop.json`
     """
     from qsel import table1 as table
     from qsel import tuning

@@ -94,6 +94,11 @@ class Config:
     def __post_init__(self):
         for field in fields(self):
             _check(field.name, getattr(self, field.name), _kinds(field.type))
+        if self.image_size > self.resize:
+            raise ValueError(
+                f"image_size={self.image_size} is larger than resize={self.resize}, so "
+                "the centre crop would be padded; raise resize"
+            )
         if self.whiten is not None and not self.freeze:
             raise ValueError("whiten acts on frozen features; set freeze=true")
 
@@ -145,7 +150,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # SynthCars from random weights, minutes on two CPU cores.
     "laptop": _LAPTOP,
     # The same path in seconds: shows that everything runs, not what it learns.
-    "smoke": _LAPTOP | dict(embedding_dim=64, epochs=1),
+    "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64, epochs=1),
     # A linear layer on frozen, cached features.
     "frozen": dict(
         freeze=True,
@@ -161,7 +166,32 @@ PRESETS: dict[str, dict[str, object]] = {
 
 # Where a method's own settings beat the preset's on held-out training classes; every
 # method had the same number of trials (results/tuning).
-TUNED: dict[tuple[str, str], dict[str, object]] = {}
+TUNED: dict[tuple[str, str], dict[str, object]] = {
+    ("frozen", "random"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
+    ),
+    ("frozen", "hardest_negative"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "method1"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "method2"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
+    ),
+    ("laptop", "random"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0
+    ),
+    ("laptop", "hardest_negative"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=1
+    ),
+    ("laptop", "method1"): dict(
+        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+    ),
+    ("laptop", "method2"): dict(
+        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+    ),
+}
 
 
 def preset(name: str, method: str = "method2") -> Config:

@@ -16,8 +16,11 @@ from qsel.runs import Record, RunError, command, versions
 from qsel.storage import written_whole
 from qsel.training import best_device, embed, evaluate, prepare, train
 
-# Sources that draw, drive or print: changing them does not change a result.
-_NOT_COMPUTING = re.compile(r"(__init__|book|cli|figures\w*|table1|tables|tuning)\.py")
+# Sources that draw, drive or print, and settings, whose values a record holds:
+# changing these does not make a recorded result a different one.
+_NOT_COMPUTING = re.compile(
+    r"(__init__|book|cli|config|figures\w*|table1|tables|tuning)\.py"
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def run(
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
     record = Record(
-        config=setup.config.to_dict(),
+        config=_settings(setup.config),
         preset=setup.preset,
         data=describe(setup.data),
         metrics=evaluate(embed(trained.model, trained.test), labels),
@@ -107,7 +110,7 @@ def finished(setup: Setup, folder: Path) -> Record | None:
     if not path.exists():
         return None
     done = Record.load(path)
-    if done.config != setup.config.to_dict() or done.data != describe(setup.data):
+    if done.config != _settings(setup.config) or done.data != describe(setup.data):
         raise RunError(
             f"{folder} holds another run ({done.command}); choose another folder, or "
             "remove it"
@@ -170,6 +173,14 @@ def source_fingerprint() -> str:
             digest.update(path.relative_to(package).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _settings(config: Config) -> dict[str, object]:
+    """The settings as recorded: of a weights file its name, without its folders."""
+    settings = config.to_dict()
+    if config.weights:
+        settings["weights"] = Path(config.weights).name
+    return settings
 
 
 def _name(device: torch.device) -> str:

@@ -19,7 +19,7 @@ from qsel.config import Config
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
-from qsel.model import EmbeddingModel, Head, build_trunk
+from qsel.model import EmbeddingModel, Head, ModelError, build_trunk
 from qsel.pretraining import small_trunk_weights
 from qsel.selection import select_quadruplets
 from qsel.storage import written_whole
@@ -59,6 +59,11 @@ def prepare(
     hierarchy = data.train.hierarchy
     weights = config.weights
     if weights == "synthcars":
+        if config.trunk != "small":
+            raise ModelError(
+                f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
+                "weights to imagenet, a file, or none"
+            )
         weights = str(small_trunk_weights())
     torch.manual_seed(config.seed)
     trunk, width = build_trunk(replace(config, weights=weights))
