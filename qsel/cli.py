@@ -127,6 +127,7 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `qsel train` wrote.")],
     data: Data = "synthcars",
+    settings: Settings = None,
     workers: Workers = 0,
 ) -> None:
     """Evaluate a trained network on the unseen classes of a data set.
@@ -140,8 +141,8 @@ def evaluate(
     from qsel.runs import Record
 
     record = Record.load(run / "record.json")
-    settings = config.Config(**record.config)
-    setup = experiment.Setup(load(data), source_name(data), record.preset, settings)
+    wanted = config.Config(**record.config).with_settings(_pairs(settings))
+    setup = experiment.Setup(load(data), source_name(data), record.preset, wanted)
     model, _, inputs = experiment.load_model(setup, run, workers=workers)
     labels = setup.data.test.hierarchy.fine
     _print_metrics({"": training.evaluate(training.embed(model, inputs), labels)})

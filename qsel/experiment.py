@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -132,9 +132,10 @@ def load_model(
             f"no trained network at {path}; run `qsel train` with --out first"
         )
     device = device or best_device()
-    model, train_inputs, test_inputs = prepare(
-        setup.data, setup.config, device, workers
-    )
+    config = setup.config
+    if not config.freeze:  # the file holds the trunk's weights too
+        config = replace(config, weights=None)
+    model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
     state = torch.load(path, map_location=device, weights_only=True)
     try:
         model.load_state_dict(state)
