@@ -7,14 +7,18 @@ notebook is executed again only if it, its parameters, the package or the data c
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import nbformat
 import papermill
+import torch
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
@@ -62,7 +66,7 @@ def execute_all(
     pages = stage(root) / "notebooks"
     parameters = {"preset": preset, "data": source, "runs": "runs"}
     run_table(root, preset, source, "runs", seeds)
-    shown = root / "_build" / "runs" / "{}-seed{}.ipynb".format(*SHOWN)
+    shown = _run_page(root, source, preset, *SHOWN)
     pages.mkdir(parents=True, exist_ok=True)
     for page in pages.glob("*.ipynb"):  # of notebooks that are no longer there
         if not (root / "notebooks" / page.name).exists():
@@ -71,16 +75,13 @@ def execute_all(
     chapters = [
         p for p in sorted((root / "notebooks").glob("*.ipynb")) if p.name != RUN
     ]
-    failed = []
-    for chapter in tqdm(chapters, desc="chapters", unit="notebook"):
+
+    def one(chapter: Path) -> None:
         declared = papermill.inspect_notebook(str(chapter))
         wanted = {k: v for k, v in parameters.items() if k in declared}
-        try:
-            execute(chapter, pages / chapter.name, wanted, root)
-        except BookError as error:
-            failed.append(str(error))
-    if failed:
-        raise BookError("\n".join(failed))
+        execute(chapter, pages / chapter.name, wanted, root)
+
+    _all_of(chapters, one, "chapters")
     for name in COPIED:
         _mirror(root / name, stage(root) / name)
     if store:
@@ -109,17 +110,51 @@ def run_table(
     for method in methods:  # a mistake is told before the first kernel starts
         config.preset(preset, method).with_settings(settings or {})
     datasets.load(source)
-    seeds = table1.SEEDS[preset] if seeds is None else seeds
-    todo = [(method, seed) for seed in range(seeds) for method in methods]
-    failed = []
-    for method, seed in tqdm(todo, desc="runs of Table 1", unit="run"):
+
+    def one(job: tuple[str, int]) -> None:
+        method, seed = job
         parameters = {"method": method, "seed": seed, "preset": preset, "data": source}
         parameters |= {"runs": runs, "settings": json.dumps(settings or {})}
-        page = root / "_build" / "runs" / f"{method}-seed{seed}.ipynb"
+        page = _run_page(root, source, preset, method, seed)
+        record = table1.run_folder(root / runs, source, preset, method, seed)
+        if not (record / "record.json").exists():
+            page.unlink(missing_ok=True)
+        execute(root / "notebooks" / RUN, page, parameters, root)
+
+    seeds = table1.SEEDS[preset] if seeds is None else seeds
+    todo = [(method, seed) for seed in range(seeds) for method in methods]
+    _all_of(todo, one, "runs of Table 1")
+
+
+def _run_page(root: Path, source: str, preset: str, method: str, seed: int) -> Path:
+    folder = table1.run_folder(root / "_build" / "runs", source, preset, method, seed)
+    return folder.with_name(folder.name + ".ipynb")
+
+
+def _all_of(jobs: list, one: Callable, title: str) -> None:
+    """Call ``one`` for each job, side by side on a CPU; report all failures at the end.
+
+    The first goes alone: it fills the caches that the others read.
+    """
+    side_by_side = 1 if torch.cuda.is_available() else min(4, os.cpu_count() or 1)
+    if side_by_side > 1:
+        # Kernels that share the cores fight over them unless each has its own.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    failed = []
+
+    def attempt(job: object) -> None:
         try:
-            execute(root / "notebooks" / RUN, page, parameters, root)
+            one(job)
         except BookError as error:
             failed.append(str(error))
+        bar.update()
+
+    with (
+        tqdm(total=len(jobs), desc=title, unit="notebook") as bar,
+        ThreadPoolExecutor(side_by_side) as pool,
+    ):
+        attempt(jobs[0])
+        list(pool.map(attempt, jobs[1:]))
     if failed:
         raise BookError("\n".join(failed))
 
