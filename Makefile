@@ -30,7 +30,8 @@ clean:
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 	  { echo "This Python cannot make environments; on Debian: apt install python3-venv"; \
 	    exit 1; }
+	@echo "Installing into .venv: about 7 GB, some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[book,dev]'
 	touch $@

@@ -2,7 +2,8 @@
 
 Everything happens in ``_build/stage``, a copy of the sources with executed notebooks,
 so that the checkout stays as it is; ``store`` brings the executed notebooks back. A
-notebook is executed again only if it, its parameters, the package or the data changed.
+notebook is executed again only if it, its parameters, the package, the data or the run
+records that it shows changed.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -71,15 +72,24 @@ def execute_all(
     for page in pages.glob("*.ipynb"):  # of notebooks that are no longer there
         if not (root / "notebooks" / page.name).exists():
             page.unlink()
-    shutil.copy(shown, pages / RUN)
+    shutil.copy2(shown, pages / RUN)  # with its time: the renderer goes by it
     chapters = [
         p for p in sorted((root / "notebooks").glob("*.ipynb")) if p.name != RUN
+    ]
+
+    here = table1.run_folder(root / "runs", source, preset, *SHOWN).parent
+    records = [
+        record
+        for folder in (here, root / "results")
+        for record in sorted(folder.rglob("record.json"))
     ]
 
     def one(chapter: Path) -> None:
         declared = papermill.inspect_notebook(str(chapter))
         wanted = {k: v for k, v in parameters.items() if k in declared}
-        execute(chapter, pages / chapter.name, wanted, root)
+        # Chapters that show runs are stale once there are other runs to show.
+        shows = records if "runs" in declared else []
+        execute(chapter, pages / chapter.name, wanted, root, shows)
 
     _all_of(chapters, one, "chapters")
     for name in COPIED:
@@ -159,7 +169,13 @@ def _all_of(jobs: list, one: Callable, title: str) -> None:
         raise BookError("\n".join(failed))
 
 
-def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
+def execute(
+    notebook: Path,
+    page: Path,
+    parameters: dict,
+    root: Path,
+    records: Sequence[Path] = (),
+) -> None:
     """Execute one notebook, unless its page is fresh; keep only what a reader needs.
 
     Args:
@@ -167,6 +183,7 @@ def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
         page: where the executed one goes.
         parameters: values for its parameters cell.
         root: the folder it runs in.
+        records: the run records that it shows.
 
     Raises:
         BookError: a parameter that the notebook does not declare (papermill would only
@@ -178,7 +195,7 @@ def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
             f"{notebook.name} declares no parameter {unknown[0]!r}; it has "
             f"{', '.join(declared) or 'none'}"
         )
-    wanted = fingerprint(notebook, parameters)
+    wanted = fingerprint(notebook, parameters, records)
     if page.exists() and _stored_fingerprint(page) == wanted:
         return
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -209,8 +226,8 @@ def execute(notebook: Path, page: Path, parameters: dict, root: Path) -> None:
     unfinished.replace(page)
 
 
-def fingerprint(notebook: Path, parameters: dict) -> str:
-    """What a page depends on: its cells, parameters, the package, and the data."""
+def fingerprint(notebook: Path, parameters: dict, records: Sequence[Path] = ()) -> str:
+    """What a page depends on: cells, parameters, the package, data, run records."""
     digest = hashlib.sha256()
     for cell in nbformat.read(notebook, as_version=4).cells:
         if "injected-parameters" not in cell.metadata.get("tags", []):
@@ -220,6 +237,8 @@ def fingerprint(notebook: Path, parameters: dict) -> str:
     for path in sorted(package.rglob("*.py")):
         if path.name not in ("book.py", "cli.py"):
             digest.update(path.read_bytes())
+    for path in records:
+        digest.update(path.read_bytes())
     if "data" in parameters:
         digest.update(_data_fingerprint(parameters["data"]).encode())
     return digest.hexdigest()[:16]

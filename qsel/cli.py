@@ -88,17 +88,24 @@ def data_command(
 
 @app.command()
 def train(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the record and the trained network.")
-    ],
     data: Data = "synthcars",
     method: Method = "method2",
     preset: Preset = "laptop",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same CPU run.")] = 0,
     settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the record and the trained network; by default one "
+            "below runs/single, named after data, preset, method and seed."
+        ),
+    ] = None,
     resume: Annotated[
         bool,
-        typer.Option(help="Go on from the folder's last checkpoint, or start anew."),
+        typer.Option(
+            help="Go on from the last checkpoint of an unfinished run, or start it "
+            "anew. A finished run stays as it is."
+        ),
     ] = True,
     workers: Workers = 0,
 ) -> None:
@@ -109,8 +116,10 @@ def train(
     Example: `qsel train --method method1 --preset laptop --seed 1 --out runs/m1-s1`
     """
     from qsel import config, experiment
+    from qsel import table1 as table
     from qsel.data import load, source_name
 
+    out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
         {**_pairs(settings), "seed": seed}
     )
@@ -260,6 +269,13 @@ def main() -> None:
     """Run the command line; a mistake in the input is one sentence, not a traceback."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        print(
+            f"qsel: the package {error.name} is missing; install what the book needs "
+            "with pip install 'qsel[book]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"qsel: {error}", file=sys.stderr)
         sys.exit(2)
@@ -268,10 +284,15 @@ def main() -> None:
 def _pairs(settings: list[str] | None) -> dict[str, str]:
     pairs = {}
     for setting in settings or ():
-        name, equals, value = setting.partition("=")
+        name, equals, value = (part.strip() for part in setting.partition("="))
         if not equals:
             raise ValueError(f"--set {setting}: expected name=value")
-        pairs[name.strip()] = value.strip()
+        if name in ("method", "seed"):  # they also name the run, and choose its preset
+            raise ValueError(
+                f"--set {setting}: method and seed are no settings of a preset; give "
+                f"--{name} where the command has it (table1: --seeds)"
+            )
+        pairs[name] = value
     return pairs
 
 

@@ -68,7 +68,8 @@ class Config:
     # The network (Figure 1).
     trunk: str = "resnet101"  # a torchvision model, "small", or package.module:function
     weights: str | None = "imagenet"  # "imagenet", "synthcars" (qsel.pretraining), a
-    #                                   file, or none: start at random
+    #                                   file, or none: start at random. A function's
+    #                                   trunk keeps its own, unless this is a file
     freeze: bool = False  # train only what follows the trunk, on its cached features
     whiten: float | None = None  # frozen features: share of whitening, see qsel.model
     embedding_dim: int = 1024  # the last fully connected layer
@@ -147,7 +148,7 @@ _LAPTOP = dict(
 )
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
-    # SynthCars from random weights, minutes on two CPU cores.
+    # SynthCars from a pre-trained small trunk, minutes on two CPU cores.
     "laptop": _LAPTOP,
     # The same path in seconds: shows that everything runs, not what it learns.
     "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64, epochs=1),

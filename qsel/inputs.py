@@ -63,7 +63,14 @@ class Images:
 
     def everything(self) -> Iterator[Tensor]:
         """All images in order, not augmented: batches (B, 3, S, S), normalised."""
-        return self._load(self._plain, batch_size=EVALUATION_BATCH)
+        return tqdm(
+            self._load(self._plain, batch_size=EVALUATION_BATCH),
+            total=math.ceil(len(self.images) / EVALUATION_BATCH),
+            desc=f"embedding {self.images.name}",
+            unit="batch",
+            leave=None,
+            delay=2,
+        )
 
     def _load(self, transform: v2.Transform, **batching) -> Iterator[Tensor]:
         loader = DataLoader(
@@ -140,14 +147,7 @@ def frozen_features(
     path = cache_folder() / "features" / f"{key.hexdigest()[:24]}.pt"
     if not path.exists():
         batches = Images(images, config, device, workers).everything()
-        bar = tqdm(
-            batches,
-            total=math.ceil(len(images) / EVALUATION_BATCH),
-            desc=f"features of {images.name}",
-            unit="batch",
-            leave=None,
-        )
-        features = torch.cat([trunk(batch).float().cpu() for batch in bar])
+        features = torch.cat([trunk(batch).float().cpu() for batch in batches])
         with written_whole(path) as unfinished:
             torch.save(features, unfinished)
     return torch.load(path, weights_only=True)

@@ -105,8 +105,7 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
             module that does not return (B, features).
 
     Example:
-        >>> from qsel.config import preset
-        >>> build_trunk(preset("laptop"))[1]
+        >>> build_trunk(Config(trunk="small", weights=None))[1]
         192
     """
     if ":" in config.trunk:

@@ -91,10 +91,15 @@ def versions() -> dict[str, str]:
 
 
 def command(source: str, preset: str, config: Config, base: Config) -> str:
-    """The ``qsel train`` call that repeats a run; only what differs is spelled out."""
+    """The ``qsel train`` call that repeats a run; only what differs is spelled out.
+
+    A weights file is given by its name: a record holds no folder of the machine.
+    """
     words = ["qsel", "train", "--data", source, "--preset", preset]
     words += ["--method", config.method, "--seed", str(config.seed)]
     wanted, given = config.to_dict(), base.to_dict()
+    if config.weights:
+        wanted["weights"] = Path(config.weights).name
     for name, value in wanted.items():
         if name not in ("method", "seed") and value != given[name]:
             words += ["--set", f"{name}={_as_text(value)}"]

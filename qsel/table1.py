@@ -1,5 +1,6 @@
 """Table 1: the paper's rows as quoted, this package's runs beside them."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,7 @@ def one_run(
     seed: int,
     runs: str | Path,
     settings: dict[str, object] | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> tuple[Setup, Record, Path]:
     """One run of the table, trained now unless it is done already.
 
@@ -74,7 +75,8 @@ def one_run(
         seed: which of its runs.
         runs: the folder that holds all runs.
         settings: changes to the preset.
-        workers: processes that decode image files.
+        workers: processes that decode image files; by default one for each core, 8 at
+            most. Their number changes no result.
 
     Returns:
         What was asked for, the record, and the folder that holds it and the network.
@@ -82,6 +84,8 @@ def one_run(
     config = preset(preset_name, method).with_settings(
         {**(settings or {}), "seed": seed}
     )
+    if workers is None:
+        workers = min(os.cpu_count() or 1, 8)
     setup = Setup(
         datasets.load(source), datasets.source_name(source), preset_name, config
     )
@@ -93,15 +97,25 @@ def gather(folder: str | Path) -> pd.DataFrame:
     """All run records below a folder, one row a run, metrics in percent.
 
     Raises:
-        RunError: a file that is no record, or the same row and seed twice, as when
-            the folder holds runs of several presets or data sets.
+        RunError: a file that is no record; the same row and seed twice, as when the
+            folder holds runs of several presets or data sets; runs of different
+            versions of the code, or on different images.
 
     Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), R@1 of
     the network's starting point, seconds of training, and the command.
     """
     rows = []
+    origin: dict[tuple, Path] = {}
     for path in sorted(Path(folder).rglob("record.json")):
         record = Record.load(path)
+        made_of = (record.versions.get("source"), str(record.data))
+        origin.setdefault(made_of, path.parent)
+        if len(origin) > 1:
+            one, other = origin.values()
+            raise RunError(
+                f"{one} and {other} are runs of different versions of the code, or on "
+                "different images, and do not compare; remove the older one"
+            )
         metrics = {name: 100 * value for name, value in record.metrics.items()}
         rows.append(
             {
@@ -228,9 +242,4 @@ def markdown(frame: pd.DataFrame) -> str:
     rows = [["", *frame.columns], ["---"] * (1 + len(frame.columns))]
     rows += [[name, *map(str, values)] for name, *values in frame.itertuples()]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return (
-        "\n".join(lines)
-        .replace("|  |", "| |")
-        .replace("| --- ", "|---")
-        .replace("--- |", "---|")
-    )
+    return "\n".join(lines).replace("|  |", "| |").replace("| --- ", "|---")

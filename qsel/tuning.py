@@ -93,11 +93,20 @@ def tune(
 
     Returns:
         For each method, the settings with the best mean score.
+
+    Raises:
+        ValueError: the file holds another search.
     """
     held_out = [validation(data.train, seed=split) for split in range(splits)]
-    done = json.loads(out.read_text())["runs"] if out.exists() else []
-    finished = {(run["method"], run["trial"], run["split"]) for run in done}
     drawn = trials(preset_name, count)
+    search = {
+        "data": data.name,
+        "preset": preset_name,
+        "space": {name: list(values) for name, values in SPACES[preset_name].items()},
+        "shared settings": settings or {},
+    }
+    done = _done(out, search)
+    finished = {(run["method"], run["trial"], run["split"]) for run in done}
     todo = [
         (method, trial, split)
         for trial in range(count)
@@ -115,11 +124,23 @@ def tune(
         done.append(run | {"metrics": found, "score": score(found)})
         winners = _winners(done, drawn, methods)
         with written_whole(out) as unfinished:
-            text = {"data": data.name, "preset": preset_name, "trials": drawn}
-            text |= {"space": SPACES[preset_name]}
-            text |= {"shared settings": settings or {}, "chosen": winners, "runs": done}
+            text = search | {"trials": drawn, "chosen": winners, "runs": done}
             unfinished.write_text(json.dumps(text, indent=1) + "\n")
     return _winners(done, drawn, methods)
+
+
+def _done(out: Path, search: dict[str, object]) -> list[dict]:
+    """The runs that a file holds, if it is of this search."""
+    if not out.exists():
+        return []
+    held = json.loads(out.read_text())
+    for name, wanted in search.items():
+        if held.get(name) != wanted:
+            raise ValueError(
+                f"{out} holds a search with other {name} ({held.get(name)}, not "
+                f"{wanted}); choose another file, or remove it"
+            )
+    return held["runs"]
 
 
 def _winners(

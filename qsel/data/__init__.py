@@ -36,6 +36,7 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
             anything wrong with the data.
     """
     source, written = split_source(source)
+    source = os.path.expanduser(source)  # not every shell does so after DATA=
     options = written | options
     # imported here: a user's folder should not wait for what draws SynthCars
     if source == "synthcars":
@@ -95,10 +96,23 @@ def _number(text: str) -> int | float | str:
 
 
 def _check_options(loader, options: dict) -> None:
-    accepted = [p for p in inspect.signature(loader).parameters if p != "root"]
-    for option in options:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(loader).parameters.items()
+        if name != "root"
+    }
+    accepted = list(defaults)
+    for option, value in options.items():
         if option not in accepted:
             raise DataError(
                 f"{loader.__name__} has no option {option!r}; "
                 f"it has {', '.join(accepted)}"
+            )
+        whole = isinstance(defaults[option], int)
+        if (whole and not isinstance(value, int)) or (
+            isinstance(defaults[option], float) and not isinstance(value, int | float)
+        ):
+            raise DataError(
+                f"{loader.__name__}: {option} is {value!r}; expected a "
+                f"{'whole ' * whole}number"
             )

@@ -16,7 +16,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-from platformdirs import user_cache_dir
 from tqdm import tqdm
 
 from qsel.data import cardrawing, carscene, carshapes
 from qsel.data.loading import DataError, ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
+from qsel.storage import cache_folder, written_whole
 
 SIZE = 48  # pixels
 IMAGES_PER_MODEL = 40
@@ -166,13 +165,12 @@ def _draw_share(share: range, jobs: list[dict], pixels: np.ndarray, bar: tqdm) -
 
 def cache_file(seed: int, size: int, images_per_model: int) -> Path:
     """Where the pictures of these settings are kept."""
-    folder = Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
     key = hashlib.sha256()
     for module in (cardrawing, carscene, carshapes):
         key.update(Path(module.__file__).read_bytes())
     versions = [np.__version__, PIL.__version__]
     key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
-    return folder / f"synthcars-{key.hexdigest()[:16]}.npz"
+    return cache_folder() / f"synthcars-{key.hexdigest()[:16]}.npz"
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -197,13 +195,9 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _write(path: Path, pixels: np.ndarray) -> None:
     """Write whole or not at all: another process may read or write the same file."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(".part", path.stem, path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, pixels=pixels)
-        os.replace(temporary, path)
     except OSError as error:
         warnings.warn(
             f"cannot keep the pictures in {path.parent} ({error.strerror or error}), "
@@ -211,9 +205,6 @@ def _write(path: Path, pixels: np.ndarray) -> None:
             "be written",
             stacklevel=3,
         )
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _check_whole(name: str, value: int, low: int, high: int) -> None:
