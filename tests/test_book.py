@@ -12,7 +12,7 @@ import tiny
 
 from qsel import book
 from qsel.book import BookError, execute, execute_all, fingerprint, render, stage
-from qsel.table1 import METHODS
+from qsel.table1 import METHODS, run_folder
 
 CODE = """\
 import sys, time
@@ -57,6 +57,11 @@ def executed(monkeypatch):
         cell.metadata["tags"] = ["injected-parameters"]
         written.cells.insert(2, cell)
         nbformat.write(written, page)
+        if {"runs", "method"} <= set(parameters):  # what the run notebook leaves
+            keys = ("runs", "data", "preset", "method", "seed")
+            folder = Path(options["cwd"], run_folder(*(parameters[k] for k in keys)))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "record.json").touch()
 
     monkeypatch.setattr(papermill, "execute_notebook", pretend)
     return calls
@@ -179,6 +184,11 @@ def test_every_row_and_seed_then_every_chapter(repository, tmp_path, executed):
     count = len(executed)
     execute_all(repository, "smoke", photos, seeds=2)
     assert len(executed) == count
+    run = run_folder("runs", photos, "smoke", "random", 1)
+    (repository / run / "record.json").unlink()
+    execute_all(repository, "smoke", photos, seeds=2)
+    again = [(p["method"], p["seed"]) for _, p in executed[count:] if "seed" in p]
+    assert again == [("random", 1)]
     # Sources are mirrored: what went away goes away.
     (repository / "book" / "index.md").rename(repository / "book" / "other.md")
     execute_all(repository, "smoke", photos, seeds=2)

@@ -80,7 +80,7 @@ def test_every_help_has_an_example(command):
 
 
 def test_usage_errors_have_no_traceback(qsel):
-    for words in (["trane"], ["train"], ["train", "--seed", "x"], ["select", "--no"]):
+    for words in (["trane"], ["train", "--seed", "x"], ["select", "--no"]):
         status, _, err = qsel(*words)
         assert status == 2 and "Traceback" not in err and "Error" in err
 
