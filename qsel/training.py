@@ -39,7 +39,7 @@ class Trained:
     train: Images | Features
     test: Images | Features
     curve: list[dict[str, float]]
-    start: Tensor  # (N_test, features) the trunk's features of the test set, untrained
+    start: Tensor  # (N_test, features) the trunk's test features before training
     seconds: float  # of training, this session only
 
 
@@ -164,6 +164,8 @@ def train(
     references = data.train.hierarchy.references()
     model, train_inputs, test_inputs = prepare(data, config, device, workers)
     start = trunk_features(model, test_inputs)
+    if config.normalise:  # compared as the embeddings are
+        start = nn.functional.normalize(start, dim=1)
     optimiser = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
