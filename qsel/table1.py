@@ -154,6 +154,29 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
+def beside(
+    runs: pd.DataFrame, metrics: tuple[str, ...] = ("R@1", "NMI")
+) -> pd.DataFrame:
+    """Every row of the paper's Table 1 as quoted, and beside it as re-run, in percent.
+
+    Rows that are not the paper's come last and have nothing quoted.
+
+    Example:
+        >>> beside(gather("no runs here"), ("R@1",)).loc["N-Pairs"].tolist()
+        ['53.90', 'not re-run']
+    """
+    rerun = summary(runs)
+    rows = {}
+    for name in dict.fromkeys([*QUOTED, *METHODS.values()]):
+        quoted = dict(zip(METRICS, QUOTED.get(name, ()), strict=False))
+        rows[name] = {}
+        for metric in metrics:
+            given = f"{quoted[metric]:.2f}" if quoted else "not in the paper"
+            here = rerun[metric].get(name, "not re-run")
+            rows[name] |= {f"{metric} quoted": given, f"{metric} here": here}
+    return pd.DataFrame(rows).T
+
+
 def spread(values: pd.Series) -> str:
     """The mean of some runs, and their standard deviation if there are several.
 
