@@ -250,7 +250,8 @@ def render(source: Path, root: Path, strict: bool = False) -> Path:
     Raises:
         BookError: the renderer failed; its output stands above.
     """
-    words = [sys.executable, "-m", "jupyter_book", "build", str(source)]
+    program = Path(sys.executable).with_name("jupyter-book")  # of this environment
+    words = [str(program), "build", str(source)]
     words += ["--path-output", str(root), *(["-W", "-n", "--keep-going"] * strict)]
     if subprocess.run(words).returncode:
         raise BookError("the book could not be rendered; the reason stands above")
