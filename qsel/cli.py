@@ -1,5 +1,6 @@
 """The command line: ``qsel data · train · evaluate · select · table1 · book``."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -135,13 +136,15 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `qsel train` wrote.")],
-    data: Data = "synthcars",
+    data: Data | None = None,
     settings: Settings = None,
     workers: Workers = 0,
 ) -> None:
     """Evaluate a trained network on the unseen classes of a data set.
 
-    The data may be another than it was trained on, if the class counts fit.
+    A run on SynthCars finds its data by itself; a record holds no folder, so others
+    have to be named. The data may be another than it was trained on, if the class
+    counts fit.
 
     Example: `qsel evaluate runs/m1-s1 --data my_photos`
     """
@@ -150,6 +153,14 @@ def evaluate(
     from qsel.runs import Record
 
     record = Record.load(run / "record.json")
+    words = shlex.split(record.command)
+    trained_on = words[words.index("--data") + 1]
+    if data is None and not trained_on.startswith("synthcars"):
+        raise ValueError(
+            f"{run} was trained on {trained_on!r}; give its folder, or another data "
+            "set, with --data"
+        )
+    data = data or trained_on
     wanted = config.Config(**record.config).with_settings(_pairs(settings))
     setup = experiment.Setup(load(data), source_name(data), record.preset, wanted)
     model, _, inputs = experiment.load_model(setup, run, workers=workers)

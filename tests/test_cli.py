@@ -111,6 +111,7 @@ def test_train_and_evaluate(qsel, photos, tmp_path):
     written = (out_folder / "record.json").stat().st_mtime_ns
     assert qsel(*words)[1] == out
     assert (out_folder / "record.json").stat().st_mtime_ns == written
+    refused(qsel("evaluate", out_folder), "was trained on", "--data")
     status, out, err = qsel("evaluate", out_folder, "--data", photos)
     assert status == 0, err
     assert trained in out
