@@ -4,11 +4,13 @@ One look throughout: a colour stands for a coarse class, a marker for a fine cla
 within it. Every function takes tensors or objects and returns a matplotlib ``Figure``.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import seaborn
 import torch
+from IPython.display import Image
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -53,6 +55,13 @@ def style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
+
+
+def as_pixels(figure: Figure) -> Image:
+    """A figure of thousands of points for a page: as pixels, which stay small."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    return Image(stream.getvalue(), format="png")
 
 
 def coarse_colours(classes: int) -> list[tuple[float, float, float]]:

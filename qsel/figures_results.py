@@ -1,11 +1,14 @@
 """Pictures and tables of results: training curves, and Table 1 with one dot a run."""
 
+from collections.abc import Sequence
+
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from qsel.figures import style
-from qsel.table1 import METHODS
+from qsel.table1 import COMPARISONS, METHODS, verdict
 
 # Of the rows, in the table's order: distinct in hue and in lightness.
 COLOURS = dict(zip(METHODS, ("#7f7f7f", "#ddaa33", "#56b4e9", "#004488"), strict=True))
@@ -15,7 +18,15 @@ MARKERS = dict(zip(METHODS, "osD^", strict=True))
 def show_table(frame: pd.DataFrame, name: str) -> Styler:
     """A table for a page: two decimals, and the index as a column with a heading."""
     table = frame.rename_axis(name).reset_index()
-    return table.style.hide(axis="index").format(precision=2)
+    styled = table.style.hide(axis="index").format(precision=2)
+    return styled.set_table_attributes('class="results"')
+
+
+def show_verdicts(runs: pd.DataFrame, metrics: Sequence[str] = ("R@1",)) -> Markdown:
+    """What the runs say of the paper's claim and of the control, as a list."""
+    pairs = COMPARISONS if len(runs) else ()
+    lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
+    return Markdown("\n".join(lines))
 
 
 def training_curve(curve: pd.DataFrame) -> Figure:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from qsel import figures, figures_maps
 from qsel.config import preset
@@ -160,3 +161,12 @@ def test_umap_repeats(cloud):
     x, _ = cloud
     first, second = (figures_maps.umap_of(x) for _ in range(2))
     assert first.shape == (24, 2) and torch.equal(first, second)
+
+
+def test_as_pixels_is_a_small_png_of_the_same_bytes_each_time():
+    def drawn() -> bytes:
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().plot([0, 1], [0, 1])
+        return figures.as_pixels(figure).data
+
+    assert drawn()[:8] == b"\x89PNG\r\n\x1a\n" and drawn() == drawn()

@@ -11,10 +11,11 @@ from qsel.figures_results import (
     COLOURS,
     MARKERS,
     show_table,
+    show_verdicts,
     table_dots,
     training_curve,
 )
-from qsel.table1 import METHODS
+from qsel.table1 import COMPARISONS, METHODS
 
 
 def curve(epochs=3):
@@ -85,3 +86,10 @@ def test_table_has_two_decimals_and_a_named_first_column():
     html = show_table(frame, "method").to_html()
     assert "1.23" in html and "1.2345" not in html
     assert "method" in html and "one" in html
+
+
+def test_verdicts_are_a_list_of_the_comparisons():
+    frame = runs()
+    text = show_verdicts(frame, ("R@1", "NMI")).data
+    assert text.count("\n- ") + 1 == 2 * len(COMPARISONS)
+    assert show_verdicts(frame.iloc[:0]).data == ""
