@@ -9,6 +9,7 @@ records that it shows changed.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -277,6 +278,22 @@ def _tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
             cell.source = "\n".join(["# Parameters", *lines])
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    _number_tables(notebook)
+
+
+def _number_tables(notebook: nbformat.NotebookNode) -> None:
+    """Give pandas' styled tables numbers for the random names they draw each time."""
+    numbers: dict[str, str] = {}
+
+    def number(name: re.Match) -> str:
+        return numbers.setdefault(name[0], f"T_{len(numbers)}")
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                html = "".join(data["text/html"])
+                data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}", number, html)
 
 
 def _stored_fingerprint(page: Path) -> str | None:

@@ -241,3 +241,18 @@ def test_render_fails_with_the_renderer(tmp_path, monkeypatch):
     with pytest.raises(BookError, match="could not be rendered"):
         render(tmp_path, tmp_path, strict=True)
     assert "-W" in calls[1]
+
+
+def test_styled_tables_are_numbered_in_order():
+    def table(name):
+        html = f'<style>#T_{name}_row0 {{}}</style><table id="T_{name}">'
+        data = {"text/html": html}
+        return nbformat.v4.new_code_cell(
+            outputs=[nbformat.v4.new_output("display_data", data)]
+        )
+
+    page = nbformat.v4.new_notebook(cells=[table("0af3b"), table("99c01")])
+    book._number_tables(page)
+    found = [cell.outputs[0].data["text/html"] for cell in page.cells]
+    assert found[0] == '<style>#T_0_row0 {}</style><table id="T_0">'
+    assert found[1].endswith('<table id="T_1">')
