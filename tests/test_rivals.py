@@ -363,6 +363,22 @@ def test_well_separated_classes_reach_the_maximum(seed):
     assert clustering_loss(x, labels).item() == pytest.approx(0.0, abs=1e-9)
 
 
+@given(batches(), st.data(), st.sampled_from([0.0, 1.0, 10.0]))
+def test_each_candidate_has_the_score_of_its_medoids(batch, data, gamma):
+    """Ties too: an image between an old medoid and the candidate."""
+    x, labels = batch
+    order = data.draw(st.permutations(range(len(labels))))
+    count = data.draw(st.integers(0, len(set(labels)) - 1))
+    medoids, candidates = list(order[:count]), np.array(order[count:])
+    d = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    classes = np.unique(labels, return_inverse=True)[1]
+    scores = rivals._scores(d, classes, gamma, medoids, candidates)
+    expected = [
+        slow_score(x, labels, [*medoids, c], gamma).item() for c in candidates.tolist()
+    ]
+    assert scores == pytest.approx(expected, abs=1e-9)
+
+
 @given(batches(), st.data())
 def test_assignments_are_the_nearest_lowest_row(batch, data):
     x, labels = batch
@@ -380,7 +396,8 @@ def test_gradients_are_finite_where_all_embeddings_are_equal(loss):
     labels = torch.tensor([0, 0, 1, 1, 2])
     for dtype in (torch.float16, torch.float32, torch.float64):
         x = torch.full((5, 7), 0.3, dtype=dtype)
-        value, gradient = value_and_gradient(lambda e: loss(e, labels), x)
+        with torch.autograd.set_detect_anomaly(True):  # no NaN on the way either
+            value, gradient = value_and_gradient(lambda e: loss(e, labels), x)
         assert value.isfinite()
         torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
