@@ -188,6 +188,21 @@ ROW_SETTINGS: dict[str, dict[str, object]] = {
 # Where a method's own settings beat the preset's on held-out training classes; every
 # method had the same number of trials (results/tuning).
 TUNED: dict[tuple[str, str], dict[str, object]] = {
+    ("frozen", "semi_hard"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
+    ("frozen", "lifted_structure"): dict(
+        learning_rate=0.001, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "n_pairs"): dict(
+        learning_rate=0.0003333, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "clustering"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
+    ("frozen", "triplet_global"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
     ("frozen", "random"): dict(
         learning_rate=0.03, dropout=0.3, weight_decay=0.0001, whiten=0.4, epochs=14
     ),
