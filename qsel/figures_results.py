@@ -169,6 +169,8 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
         metrics: columns, one panel each.
     """
     style()
+    if not len(runs):
+        return _not_run()
     lines = -(-len(metrics) // 2)
     figure = Figure(figsize=(6.2, 0.4 + 2.7 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
@@ -200,6 +202,8 @@ def ablation_dots(
         metrics: one panel each.
     """
     style()
+    if not len(runs):
+        return _not_run()
     pairs = ablations.shown(runs)
     size = (6.6, 1.1 + 0.27 * len(pairs))
     figure = Figure(figsize=size, layout="constrained")
@@ -210,7 +214,7 @@ def ablation_dots(
             of_job = runs[(runs.ablation == name) & (runs.method == method)]
             _dots(panel, of_job[f"{metric} change"], y, method)
         panel.set_xscale("symlog", linthresh=1)
-        reach = max(1.0, *runs[f"{metric} change"].abs().dropna()) if pairs else 1.0
+        reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
         panel.set_xlim(-1.3 * reach, 1.3 * reach)
         ticks = [tick for tick in (1, 3, 10, 30) if tick <= 1.3 * reach]
         ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
@@ -229,6 +233,12 @@ def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
     panel.plot(values, [y] * len(values), MARKERS[method], **look)
     if len(values):
         panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
+
+
+def _not_run() -> Figure:
+    figure = Figure(figsize=(3, 0.6))
+    figure.text(0.5, 0.5, "not run", ha="center", va="center")
+    return figure
 
 
 def _signed(changes: pd.Series) -> str:
