@@ -13,7 +13,7 @@ from qsel import ablations
 from qsel.ablations import SWITCHES
 from qsel.figures import style
 from qsel.methods import ROWS, TITLES
-from qsel.table1 import MEASURED, link, spread
+from qsel.table1 import MEASURED, link, spread, summary
 from qsel.table1_verdicts import COMPARISONS, verdict
 
 RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
@@ -47,11 +47,29 @@ def show_table(frame: pd.DataFrame, name: str) -> Styler:
     return styled.set_table_attributes('class="results"')
 
 
-def show_verdicts(runs: pd.DataFrame, metrics: Sequence[str] = ("R@1",)) -> Markdown:
-    """What the runs say of the paper's claim and of the control, as a list."""
-    pairs = COMPARISONS if len(runs) else ()
+def show_summary(runs: pd.DataFrame) -> Styler | Markdown:
+    """The table of all rows as re-run, or a word that there is none."""
+    if not len(runs):
+        return Markdown("Not run.")
+    return show_table(summary(runs), "method")
+
+
+def show_verdicts(
+    runs: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    pairs: Sequence[tuple[str, str]] = COMPARISONS,
+) -> Markdown:
+    """What the runs say of pairs of rows, as a list; by default of the paper's claim.
+
+    Args:
+        runs: as ``qsel.table1.gather`` returns them, in percent.
+        metrics: columns to compare.
+        pairs: of methods.
+    """
+    if not len(runs):
+        return Markdown("Not run, so nothing can be said.")
     lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
-    return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
+    return Markdown("\n".join(lines))
 
 
 def show_sources(page: pd.DataFrame) -> Markdown:
@@ -172,7 +190,7 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
     if not len(runs):
         return _not_run()
     lines = -(-len(metrics) // 2)
-    figure = Figure(figsize=(6.2, 0.4 + 2.7 * lines), layout="constrained")
+    figure = Figure(figsize=(5.2, 0.4 + 2.5 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
     for unused in panels.flat[len(metrics) :]:
         unused.remove()
@@ -180,8 +198,9 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
         for y, method in enumerate(ROWS):
             values = runs.loc[runs.method == method, metric]
             _dots(panel, values, y, method)
-        for value in runs.loc[runs.method == "start", metric]:
-            panel.axvline(value, color="black", ls="--", lw=0.8)
+        if "start" in set(runs.method):
+            before = runs.loc[runs.method == "start", metric].mean()
+            panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
     for panel in panels[:, 0]:
         panel.set_yticks(range(len(ROWS)), [SHORT[m] for m in ROWS], fontsize=8)
@@ -205,7 +224,7 @@ def ablation_dots(
     if not len(runs):
         return _not_run()
     pairs = ablations.shown(runs)
-    size = (6.6, 1.1 + 0.27 * len(pairs))
+    size = (5.6, 1.1 + 0.27 * len(pairs))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for panel, metric in zip(panels, metrics, strict=True):
@@ -216,7 +235,7 @@ def ablation_dots(
         panel.set_xscale("symlog", linthresh=1)
         reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
         panel.set_xlim(-1.3 * reach, 1.3 * reach)
-        ticks = [tick for tick in (1, 3, 10, 30) if tick <= 1.3 * reach]
+        ticks = (1, 10) if reach > 9 else (3,) if reach > 2.5 else (1,)
         ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
         panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
         panel.minorticks_off()

@@ -27,7 +27,10 @@ QUOTED = {
     "Proposed Method 1": (64.85, 75.59, 83.41, 89.55, 57.32),
     "Proposed Method 2": (66.06, 76.62, 84.84, 90.63, 57.00),
 }
-RECORDED = "stanford_cars-parts=train/frozen"  # below results/
+# Folders of recorded runs, below results/.
+RECORDED = "stanford_cars-parts=train/frozen"
+RECORDED_TUNED = "stanford_cars-parts=train/tuned-trunk"
+RECORDED_SYNTHCARS = "synthcars/laptop"
 # Runs of each row. Smoke only shows that everything runs; laptop has to stay within
 # minutes.
 SEEDS = {"smoke": 2, "laptop": 3, "frozen": 5, "paper": 5}

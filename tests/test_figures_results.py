@@ -19,6 +19,7 @@ from qsel.figures_results import (
     show_ablation_verdicts,
     show_ablations,
     show_sources,
+    show_summary,
     show_table,
     show_verdicts,
     table_dots,
@@ -26,7 +27,7 @@ from qsel.figures_results import (
 )
 from qsel.methods import QUADRUPLETS, ROWS, TITLES
 from qsel.table1 import MEASURED
-from qsel.table1_verdicts import COMPARISONS
+from qsel.table1_verdicts import COMPARISONS, RIVALS
 
 
 def curve(epochs=3, rival=False):
@@ -112,8 +113,8 @@ def test_one_dot_a_run():
     for panel, metric in zip(figure.axes, MEASURED, strict=True):
         assert sorted(dots(panel)) == pytest.approx(sorted(trained[metric]))
         dashed = [line for line in panel.lines if line.get_linestyle() == "--"]
-        before = frame.loc[frame.method == "start", metric]
-        assert [line.get_xdata()[0] for line in dashed] == pytest.approx(list(before))
+        before = frame.loc[frame.method == "start", metric].mean()
+        assert [line.get_xdata()[0] for line in dashed] == pytest.approx([before])
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [SHORT[method] for method in ROWS]
     low, high = figure.axes[0].get_ylim()
@@ -182,7 +183,13 @@ def test_verdicts_are_a_list_of_the_comparisons():
     frame = runs()
     text = show_verdicts(frame, ("R@1", "NMI")).data
     assert text.count("\n- ") + 1 == 2 * len(COMPARISONS)
+    assert show_verdicts(frame, pairs=RIVALS).data.count("\n- ") + 1 == 5
     assert "Not run" in show_verdicts(frame.iloc[:0]).data
+
+
+def test_summary_of_nothing_says_so():
+    assert show_summary(pd.DataFrame()).data == "Not run."
+    assert "Method 1" in show_summary(runs()).to_html()
 
 
 def test_sources_name_command_and_record_of_each_row(monkeypatch):

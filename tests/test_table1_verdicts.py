@@ -12,6 +12,7 @@ from scipy import stats
 from qsel.methods import TITLES
 from qsel.table1_verdicts import (
     COMPARISONS,
+    RIVALS,
     Comparison,
     ahead,
     compare,
@@ -176,7 +177,9 @@ def test_the_interval_over_seeds_is_scipys(pair):
 
 
 def test_compared_rows_exist():
-    assert {method for pair in COMPARISONS for method in pair} <= set(TITLES)
+    assert {method for pair in (*COMPARISONS, *RIVALS) for method in pair} <= set(
+        TITLES
+    )
 
 
 def test_the_verdict_follows_the_t_test():
