@@ -324,18 +324,25 @@ def shown(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def verdict(
-    runs: pd.DataFrame, base: pd.DataFrame, name: str, method: str, metric: str = "R@1"
+    runs: pd.DataFrame,
+    base: pd.DataFrame,
+    name: str,
+    method: str,
+    metric: str = "R@1",
+    against: str | None = None,
 ) -> str:
-    """A sentence on one ablation and the row's own runs, by the table's two intervals.
+    """A sentence on one ablation and the table's runs, by the table's two intervals.
 
     Args:
         runs: as ``gather`` returns them.
         base: the table's own runs.
         name: of ``SWITCHES``.
-        method: the row.
+        method: the row that it was run with.
         metric: a column of both.
+        against: the row of the table to compare with; by default the same one.
     """
     of_switch = runs[runs.ablation == name] if len(runs) else runs
-    found = compare(of_row(of_switch, method), of_row(base, method), metric)
+    found = compare(of_row(of_switch, method), of_row(base, against or method), metric)
     words = f"“{SWITCHES[name].words}” ({TITLES[method]})"
-    return sentence(found, words, "the row's own setting", metric)
+    other = TITLES[against] if against else "the row's own setting"
+    return sentence(found, words, other, metric)

@@ -72,21 +72,20 @@ def show_verdicts(
     return Markdown("\n".join(lines))
 
 
-def show_sources(page: pd.DataFrame) -> Markdown:
-    """For each row that was run, its command and its record.
+def show_sources(runs: pd.DataFrame) -> Markdown:
+    """The command and the record of the first seed of each row, or of each ablation.
 
     Args:
-        page: as ``qsel.table1.beside`` returns it.
+        runs: as ``qsel.table1.gather`` or ``qsel.ablations.gather`` returns them.
     """
     lines = []
-    for title, row in page.iterrows():
-        if row["record"] == "–":
-            lines.append(f"- {title}: not run.")
-            continue
+    kind = [name for name in ("ablation", "method") if name in runs]
+    for _, row in (runs.drop_duplicates(kind) if kind else runs).iterrows():
+        name = ", ".join([*row[kind[:-1]], TITLES[row["method"]]])
         found = link(row["record"])
         where = f"[record]({found})" if found.startswith("http") else f"`{found}`"
-        lines.append(f"- {title}: `{row['command']}`, {where}")
-    return Markdown("\n".join(lines))
+        lines.append(f"- {name}: `{row['command']}`, {where}")
+    return Markdown("\n".join(lines) or "Not run.")
 
 
 def provenance(runs: pd.DataFrame) -> str:
@@ -138,12 +137,26 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
 
 
 def show_ablation_verdicts(
-    runs: pd.DataFrame, base: pd.DataFrame, metric: str = "R@1"
+    runs: pd.DataFrame,
+    base: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    names: Sequence[str] = tuple(SWITCHES),
+    against: str | None = None,
 ) -> Markdown:
-    """A sentence on each ablation that was run, as a list."""
+    """A sentence on each ablation that was run, as a list.
+
+    Args:
+        runs: as ``qsel.ablations.gather`` returns them.
+        base: the table's own runs.
+        metrics: columns to compare.
+        names: of the ablations.
+        against: the row of the table to compare with; by default each one's own.
+    """
     lines = [
-        f"- {ablations.verdict(runs, base, name, method, metric)}"
+        f"- {ablations.verdict(runs, base, name, method, metric, against)}"
         for name, method in ablations.shown(runs)
+        for metric in metrics
+        if name in names
     ]
     return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
 
@@ -156,9 +169,11 @@ def training_curve(curve: pd.DataFrame) -> Figure:
 
     Args:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
-            have a loss and no parts.
+            have a loss and no parts, and those without training are empty.
     """
     style()
+    if not len(curve):
+        return _only("not trained")
     quadruplets = "zero" in curve
     width = 8 if quadruplets else 4
     figure = Figure(figsize=(width, 2.8), layout="constrained")
@@ -188,7 +203,7 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
     """
     style()
     if not len(runs):
-        return _not_run()
+        return _only("not run")
     lines = -(-len(metrics) // 2)
     figure = Figure(figsize=(5.2, 0.4 + 2.5 * lines), layout="constrained")
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
@@ -222,7 +237,7 @@ def ablation_dots(
     """
     style()
     if not len(runs):
-        return _not_run()
+        return _only("not run")
     pairs = ablations.shown(runs)
     size = (5.6, 1.1 + 0.27 * len(pairs))
     figure = Figure(figsize=size, layout="constrained")
@@ -254,9 +269,10 @@ def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
         panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
 
 
-def _not_run() -> Figure:
+def _only(words: str) -> Figure:
+    """A figure that says why there is none."""
     figure = Figure(figsize=(3, 0.6))
-    figure.text(0.5, 0.5, "not run", ha="center", va="center")
+    figure.text(0.5, 0.5, words, ha="center", va="center")
     return figure
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from qsel import figures_results, table1
+from qsel import figures_results
 from qsel.ablations import SWITCHES
 from qsel.figures_results import (
     COLOURS,
@@ -102,6 +102,12 @@ def test_training_curve_of_a_row_without_quadruplets():
     assert panel.get_legend() is None
 
 
+def test_a_row_without_training_has_no_curve():
+    figure = training_curve(pd.DataFrame([]))
+    draw(figure)
+    assert [text.get_text() for text in figure.texts] == ["not trained"]
+
+
 def test_one_dot_a_run():
     frame = runs()
     figure = table_dots(frame)
@@ -193,15 +199,21 @@ def test_summary_of_nothing_says_so():
 
 
 def test_sources_name_command_and_record_of_each_row(monkeypatch):
-    page = table1.beside(runs(["random"]))
-    text = show_sources(page).data
-    assert "- N-Pairs: not run." in text
-    line = (
-        "Random Quadruplet Selection: `qsel train`, `results/random-seed0/record.json`"
-    )
-    assert line in text
+    frame = runs(["random", "method2"])
+    lines = show_sources(frame).data.splitlines()
+    said = "`qsel train`, `results/random-seed0/record.json`"
+    assert lines[0] == f"- Random Quadruplet Selection: {said}"
+    assert len(lines) == 2 and "method2-seed0" in lines[1]
     monkeypatch.setattr(figures_results, "link", lambda record: "https://a.example/r")
-    assert "`qsel train`, [record](https://a.example/r)" in show_sources(page).data
+    assert "`qsel train`, [record](https://a.example/r)" in show_sources(frame).data
+    assert show_sources(pd.DataFrame()).data == "Not run."
+
+
+def test_sources_of_ablations():
+    frame = ablated().assign(command="qsel train", record="results/record.json")
+    lines = show_sources(frame).data.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("- margin_derived, Proposed Method 2: `qsel train`")
 
 
 def test_provenance_counts_what_was_run():
@@ -231,3 +243,13 @@ def test_tables_and_sentences_of_no_ablations():
 def test_a_sentence_for_each_ablation():
     text = show_ablation_verdicts(ablated(), runs()).data
     assert text.count("- “") + text.count("- the row's own") == 3
+    both = show_ablation_verdicts(ablated(), runs(), ("R@1", "NMI")).data
+    assert both.count("\n") + 1 == 6 and "in NMI" in both
+
+
+def test_ablations_against_another_row():
+    text = show_ablation_verdicts(
+        ablated(), runs(), names=["random_negative"], against="random"
+    ).data
+    assert text.count("Random Quadruplet Selection") == 2
+    assert "own setting" not in text and "m₁" not in text
