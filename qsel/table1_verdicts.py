@@ -219,7 +219,36 @@ classes 1.00 to 2.00).
         sure, unsure = sorted(clear, key=clear.get, reverse=True)
         words = f"{one} is {points} above {other} in {metric}{effect}: "
         words += f"clear over {sure}, not over {unsure}"
-    return f"{words} ({_intervals(found)})."
+    return f"{words[0].upper()}{words[1:]} ({_intervals(found)})."
+
+
+def on_the_control(runs: pd.DataFrame) -> str:
+    """What the control says of the paper's point, in R@1, and no more than that.
+
+    Example:
+        >>> on_the_control(pd.DataFrame())
+        'The control was not run often enough to tell.'
+    """
+    rows = ("random", "hardest_negative", "method1", "method2")
+    if any(len(of_row(runs, row)) < 2 for row in rows):
+        return "The control was not run often enough to tell."
+    better = [m for m in ("method1", "method2") if ahead(runs, m, "hardest_negative")]
+    if better:
+        names = " and ".join(TITLES[method] for method in better)
+        return (
+            f"{names} {'are' if len(better) > 1 else 'is'} ahead of the control in "
+            "R@1: here the rule for the positives adds something of its own."
+        )
+    if ahead(runs, "hardest_negative", "random"):
+        return (
+            "Neither method is ahead of the control in R@1, and the control is ahead "
+            "of Random: here the nearest negative alone brings a gain, and the rules "
+            "for the positives add nothing to it that shows."
+        )
+    return (
+        "Neither method is ahead of the control in R@1, nor the control of Random: "
+        "here no gain shows, of the negative or of the positives."
+    )
 
 
 def _intervals(found: Comparison) -> str:
@@ -233,7 +262,7 @@ def _intervals(found: Comparison) -> str:
 def _span(interval: Interval, difference: float) -> str:
     """An interval of the positive difference."""
     low, high = interval if difference >= 0 else (-interval[1], -interval[0])
-    return f"{low:.2f} to {high:.2f}"
+    return f"{round(low, 2) + 0.0:.2f} to {round(high, 2) + 0.0:.2f}"  # no -0.00
 
 
 def _counted(runs: pd.DataFrame, metric: str) -> bool:

@@ -228,7 +228,7 @@ def test_the_verdict_follows_the_record(two):
     base = table1.gather(two / "own")
     said = verdict(gather(two / "all", base), base, "no_global", "method2")
     assert said.startswith(
-        "the row's own setting is ahead of “without the global loss”"
+        "The row's own setting is ahead of “without the global loss”"
     )
     assert "10.00 points" in said and "over 2 classes" in said
     path = two / "all" / "no_global" / "method2-seed1" / "record.json"

@@ -242,7 +242,7 @@ def test_tables_and_sentences_of_no_ablations():
 
 def test_a_sentence_for_each_ablation():
     text = show_ablation_verdicts(ablated(), runs()).data
-    assert text.count("- “") + text.count("- the row's own") == 3
+    assert text.count("- “") + text.count("- The row's own") == 3
     both = show_ablation_verdicts(ablated(), runs(), ("R@1", "NMI")).data
     assert both.count("\n") + 1 == 6 and "in NMI" in both
 

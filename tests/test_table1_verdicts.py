@@ -16,6 +16,7 @@ from qsel.table1_verdicts import (
     Comparison,
     ahead,
     compare,
+    on_the_control,
     over_drawn_classes,
     paired,
     sentence,
@@ -290,6 +291,31 @@ def test_too_few(runs, common):
     said = verdict(runs, *PAIR)
     assert f"{common} too few to tell" in said
     assert not ahead(runs, *PAIR) and not ahead(runs, *PAIR[::-1])
+
+
+@pytest.mark.parametrize(
+    ("control", "method1", "method2", "said"),
+    [
+        (0, 0, 0, "nor the control of Random"),
+        (5, 5, 5, "the rules for the positives add nothing"),
+        (5, 5, 0, "the rules for the positives add nothing"),
+        (5, 9, 5, "Proposed Method 1 is ahead of the control"),
+        (5, 5, 9, "Proposed Method 2 is ahead of the control"),
+        (5, 9, 9, "Proposed Method 1 and Proposed Method 2 are ahead of the control"),
+        (0, 9, 9, "Proposed Method 1 and Proposed Method 2 are ahead of the control"),
+    ],
+)
+def test_what_the_control_says(control, method1, method2, said):
+    gains = dict(random=0, hardest_negative=control, method1=method1, method2=method2)
+    hits = {m: [[20 + gain] * 10] * 3 for m, gain in gains.items()}
+    assert said in on_the_control(counted([50] * 10, **hits))
+
+
+def test_without_the_control_nothing_is_said_of_it():
+    hits = {m: [[20] * 3] * 3 for m in ("random", "method1", "method2")}
+    assert "not run often enough" in on_the_control(counted([50] * 3, **hits))
+    hits["hardest_negative"] = [[20] * 3]
+    assert "not run often enough" in on_the_control(counted([50] * 3, **hits))
 
 
 def test_another_metric():
