@@ -129,7 +129,7 @@ def train(
             checkpoint.unlink()
     setup = experiment.Setup(load(data), source_name(data), preset, wanted)
     record = experiment.run(setup, out, workers=workers)
-    _print_metrics({"start": record.baseline, "trained": record.metrics})
+    _print_metrics({"": record.metrics})
     print(f"record: {out / 'record.json'}")
 
 
@@ -230,19 +230,21 @@ def tune(
     splits: Annotated[
         int, typer.Option(min=1, help="Splits a trial is scored on.")
     ] = 2,
+    rows: Annotated[
+        list[str] | None, typer.Option("--row", help="Only these rows; default: all.")
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Choose settings on held-out training classes, one budget for every method.
 
     Example: `qsel tune --preset laptop --out results/tuning/laptop.json`
     """
-    from qsel import table1 as table
     from qsel import tuning
     from qsel.data import load
+    from qsel.methods import ROWS
 
-    methods = list(table.METHODS)
     chosen = tuning.tune(
-        load(data), preset, out, methods, trials, splits, _pairs(settings)
+        load(data), preset, out, rows or list(ROWS), trials, splits, _pairs(settings)
     )
     for method, found in chosen.items():
         print(f"{method}: {found}")

@@ -11,8 +11,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from qsel import losses
 
 CHOICES = {
-    "method": ("random", "method1", "method2", "hardest_negative"),
+    "method": (
+        *("semi_hard", "lifted_structure", "n_pairs", "clustering", "triplet_global"),
+        *("random", "hardest_negative", "method1", "method2"),
+        *("raw_pixels", "start"),  # not trained
+    ),
+    "negative": ("nearest", "random"),
+    "siblings": ("own rule", "all", "drawn", "coarse"),
+    "fallback": ("furthest", "nearest"),
     "first_margin": ("difference", "derived"),
+    "variance": ("biased", "unbiased", "squared"),
     "reduction": ("mean", "sum"),
     "schedule": ("constant", "cosine"),
 }
@@ -34,6 +42,7 @@ RANGES = {
     "momentum": (0, 1),
     "weight_decay": (0, 1e3),
     "batch": (1, 2**20),
+    "images_per_class": (2, 2**20),
     "epochs": (0, 10**6),
     "refresh": (1, 10**9),
     "warmup": (0, 10**6),
@@ -53,8 +62,13 @@ class Config:
     """
 
     # The row of Table 1, and which of its runs.
-    method: str = "method2"  # how quadruplets are selected, see qsel.selection
+    method: str = "method2"  # see qsel.methods
     seed: int = 0  # of weights, order of references, augmentation and draws
+
+    # What the paper leaves open in Methods 1 and 2, see qsel.selection.
+    negative: str = "nearest"  # "random": the hypersphere around a random negative
+    siblings: str = "own rule"  # where P⁻ comes from; the other three are fixed rules
+    fallback: str = "furthest"  # of Method 1 where no candidate lies outside
 
     # Equations (3)–(6).
     margin1: float = losses.MARGIN1  # m1 = t1
@@ -63,6 +77,7 @@ class Config:
     fine_weight: float = losses.FINE_WEIGHT  # λ_c2
     global_weight: float = losses.GLOBAL_WEIGHT  # η
     first_margin: str = "difference"  # m1 - m2 in (5), as printed; "derived": m1
+    variance: str = "biased"  # of (3), see qsel.losses
     reduction: str = "mean"  # of (5) over the batch; "sum", as printed
 
     # The network (Figure 1).
@@ -88,6 +103,7 @@ class Config:
     weight_decay: float = 0.0
     schedule: str = "constant"  # or "cosine": the learning rate falls to 0
     batch: int = 32  # references a step; four times as many images
+    images_per_class: int = 4  # at least, in the batches of rows without quadruplets
     epochs: int = 30  # passes over the references
     refresh: int | None = None  # steps between re-embeddings; none: once an epoch
     warmup: int = 0  # first epochs with random quadruplets, whatever the method
@@ -164,7 +180,11 @@ PRESETS: dict[str, dict[str, object]] = {
     ),
 }
 
-
+# By their own papers these compare embeddings of any length.
+ROW_SETTINGS: dict[str, dict[str, object]] = {
+    "lifted_structure": dict(normalise=False),
+    "n_pairs": dict(normalise=False),
+}
 # Where a method's own settings beat the preset's on held-out training classes; every
 # method had the same number of trials (results/tuning).
 TUNED: dict[tuple[str, str], dict[str, object]] = {
@@ -208,7 +228,8 @@ def preset(name: str, method: str = "method2") -> Config:
     if name not in PRESETS:
         raise ValueError(f"no preset {name!r}; expected one of {', '.join(PRESETS)}")
     tuned = TUNED.get((name, method), {})
-    return Config(**(PRESETS[name] | tuned | {"method": method}))
+    own = ROW_SETTINGS.get(method, {})
+    return Config(**(PRESETS[name] | own | tuned | {"method": method}))
 
 
 def _kinds(annotation: object) -> tuple[type, ...]:

@@ -7,19 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qsel.config import Config, preset
 from qsel.data.splits import ZeroShot
 from qsel.inputs import Features, Images
+from qsel.methods import UNTRAINED
+from qsel.metrics import hits_by_class
 from qsel.runs import Record, RunError, command, versions
 from qsel.storage import written_whole
-from qsel.training import best_device, embed, evaluate, prepare, train
+from qsel.training import (
+    best_device,
+    embed,
+    evaluate,
+    prepare,
+    train,
+    trunk_features,
+)
 
 # Sources that draw, drive or print, and settings, whose values a record holds:
 # changing these does not make a recorded result a different one.
 _NOT_COMPUTING = re.compile(
-    r"(__init__|book|cli|config|figures\w*|table1|tables|tuning)\.py"
+    r"(__init__|ablations|book|cli|config|figures\w*|notebooks|storage|table\w*|tuning)\.py"
 )
 
 
@@ -73,31 +82,63 @@ def run(
     for other in folder.glob("checkpoint*.pt"):
         if other != checkpoint:
             other.unlink()
-    trained = train(setup.data, setup.config, device, workers, checkpoint)
+    trained, embeddings = None, None
+    if method in UNTRAINED:
+        embeddings = untrained(setup, device, workers)
+    else:
+        trained = train(setup.data, setup.config, device, workers, checkpoint)
+        embeddings = embed(trained.model, trained.test)
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
     record = Record(
         config=_settings(setup.config),
         preset=setup.preset,
         data=describe(setup.data),
-        metrics=evaluate(embed(trained.model, trained.test), labels),
-        baseline=evaluate(trained.start, labels),
-        curve=trained.curve,
+        metrics=evaluate(embeddings, labels),
+        by_class=hits_by_class(embeddings, labels),
+        curve=trained.curve if trained else [],
         command=command(
             setup.source, setup.preset, setup.config, preset(setup.preset, method)
         ),
         versions=versions() | {"source": source_fingerprint()},
         device=_name(device),
         seconds={
-            "training": round(trained.seconds, 1),
+            "training": round(trained.seconds, 1) if trained else 0.0,
             "evaluation": round(time.perf_counter() - began, 1),
         },
     )
-    with written_whole(folder / "model.pt") as unfinished:
-        torch.save(trained.model.state_dict(), unfinished)
+    if trained:
+        with written_whole(folder / "model.pt") as unfinished:
+            torch.save(trained.model.state_dict(), unfinished)
     record.save(folder / "record.json")
     checkpoint.unlink(missing_ok=True)
     return record
+
+
+@torch.inference_mode()
+def untrained(setup: Setup, device: torch.device, workers: int = 0) -> Tensor:
+    """What the unseen classes look like without any training: (N, features).
+
+    "start": the trunk's own features. "raw_pixels": the evaluation crop, shrunk to 32
+    pixels a side. Of unit length where the embeddings are.
+    """
+    config = setup.config
+    if config.method == "raw_pixels":
+        side = min(32, config.image_size)
+        features = torch.cat(
+            [
+                nn.functional.interpolate(
+                    images, size=side, mode="bilinear", antialias=True
+                ).flatten(1)
+                for images in Images(
+                    setup.data.test, config, device, workers
+                ).everything()
+            ]
+        )
+    else:
+        model, _, inputs = prepare(setup.data, config, device, workers)
+        features = trunk_features(model, inputs)
+    return nn.functional.normalize(features, dim=1) if config.normalise else features
 
 
 def finished(setup: Setup, folder: Path) -> Record | None:

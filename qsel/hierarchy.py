@@ -108,6 +108,11 @@ class Hierarchy:
             tuple(self.coarse_names[i] for i in kept_coarse.tolist()),
         )
 
+    def members(self) -> list[Tensor]:
+        """For each fine class the indices of its samples, each (M,) int64."""
+        order = self.fine.argsort(stable=True)
+        return list(order.split(self.fine.bincount().tolist()))
+
     def lacking(self) -> dict[str, str]:
         """Fine classes whose samples can never be a reference, and why.
 
@@ -263,6 +268,12 @@ class ClassIndex:
         c = self.coarse[r]
         start = _pick(u, self.negatives(r))
         return self.order[start + self.coarse_size[c] * (start >= self.coarse_start[c])]
+
+    def draw_other_fine(self, r: Tensor, u: Tensor) -> Tensor:
+        """(B,) a sample of any other fine class, by a number u in [0, 1)."""
+        f = self.fine[r]
+        start = _pick(u, len(self) - self.fine_size[f])
+        return self.order[start + self.fine_size[f] * (start >= self.fine_start[f])]
 
     def draw_sibling(self, r: Tensor, u: Tensor) -> Tensor:
         """(B,) another fine class of each reference's coarse class, by u in [0, 1)."""

@@ -6,7 +6,8 @@ Both kinds offer the same two things: ``stream`` for training batches, augmented
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -103,10 +104,28 @@ class _Transformed(Dataset):
 
 
 class Features:
-    """A frozen trunk's features of every image: (N, features)."""
+    """A frozen trunk's features of every image: (N, features).
 
-    def __init__(self, features: Tensor, device: torch.device):
-        self.features = features.to(device)
+    Args:
+        raw: as the trunk returns them.
+        device: where they go.
+        standardised: what is done to them, once, before the first use.
+    """
+
+    def __init__(
+        self,
+        raw: Tensor,
+        device: torch.device,
+        standardised: Callable[[Tensor], Tensor] = lambda features: features,
+    ):
+        self.raw = raw.to(device)
+        self._standardised = standardised
+
+    @cached_property
+    def features(self) -> Tensor:
+        """(N, features), standardised."""
+        # Not before the first use: until then a stored network may be loaded.
+        return self._standardised(self.raw)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Features of each batch of indices: (B, features)."""

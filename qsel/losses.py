@@ -123,6 +123,7 @@ def global_loss(
     margin2: float = MARGIN2,
     weight1: float = 1.0,
     weight2: float = 1.0,
+    variance: str = "biased",
 ) -> Tensor:
     """Global loss over the batch's distances, equation (3).
 
@@ -130,8 +131,8 @@ def global_loss(
         + λ_g2 [μ(P⁻) - μ(N) + t₂]₊
 
     μ and σ² are the mean and the variance, over the batch, of the distances from R.
-    The paper does not say which variance; this is the biased one (divided by B), so
-    that a batch of one has variance 0.
+    The paper does not say which variance. By default it is the biased one (divided by
+    B), so that a batch of one has variance 0.
 
     Args:
         reference: (B, D) embeddings of R.
@@ -142,6 +143,12 @@ def global_loss(
         margin2: t₂, in units of distance.
         weight1: λ_g1.
         weight2: λ_g2.
+        variance: "biased"; "unbiased" (divided by B - 1); or "squared", the biased
+            variance of D²/4, as in the global loss that the paper builds on (Kumar et
+            al. 2016).
+
+    Raises:
+        ValueError: an unknown variance, or "unbiased" of a single quadruplet.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
@@ -151,7 +158,7 @@ def global_loss(
     d_pp = distance(reference, positive_positive)
     d_pn = distance(reference, positive_negative)
     d_n = distance(reference, negative)
-    variances = sum(d.var(correction=0) for d in (d_pp, d_pn, d_n))
+    variances = sum(_variance(d, variance) for d in (d_pp, d_pn, d_n))
     fine_gap = F.relu(d_pp.mean() - d_pn.mean() + margin1 - margin2)
     coarse_gap = F.relu(d_pn.mean() - d_n.mean() + margin2)
     return variances + weight1 * fine_gap + weight2 * coarse_gap
@@ -294,6 +301,7 @@ def combined_loss(
     global_weight: float = GLOBAL_WEIGHT,
     first_margin: str = "difference",
     reduction: str = "mean",
+    variance: str = "biased",
 ) -> Tensor:
     """The whole objective, equation (6): L = Σ_i L_joint(Q_i) + η L_global(Q).
 
@@ -311,6 +319,7 @@ def combined_loss(
         global_weight: η.
         first_margin: see ``joint_loss``.
         reduction: "mean", or "sum" as printed.
+        variance: see ``global_loss``.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
@@ -321,12 +330,28 @@ def combined_loss(
         raise ValueError(f"reduction={reduction!r}; expected 'mean' or 'sum'")
     four = (reference, positive_positive, positive_negative, negative)
     joint = joint_loss(*four, classification, margin1, margin2, first_margin, reduction)
-    return joint + global_weight * global_loss(*four, margin1, margin2)
+    whole = global_loss(*four, margin1, margin2, variance=variance)
+    return joint + global_weight * whole
 
 
 def _widen(x: Tensor) -> Tensor:
     """Half precision to float32: squares of 1e3 overflow float16."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def _variance(d: Tensor, kind: str) -> Tensor:
+    if kind == "squared":
+        d = d.square() / 4
+    elif kind == "unbiased" and len(d) == 1:
+        raise ValueError(
+            "the unbiased variance of a single quadruplet is undefined; give a batch "
+            "of 2 or more, or variance='biased'"
+        )
+    elif kind not in ("biased", "unbiased"):
+        raise ValueError(
+            f"variance={kind!r}; expected 'biased', 'unbiased' or 'squared'"
+        )
+    return d.var(correction=int(kind == "unbiased"))
 
 
 def _above_zero(x: Tensor) -> Tensor:

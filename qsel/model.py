@@ -37,7 +37,7 @@ class Head(nn.Module):
         self, features: int, coarse_classes: int, fine_classes: int, config: Config
     ):
         super().__init__()
-        # Identity until `standardise` sets them.
+        # Of frozen features; `standardise` sets them.
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("whitening", torch.empty(0))
         self.dropout = nn.Dropout(config.dropout)
@@ -48,16 +48,13 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, features) → embeddings (B, D), coarse and fine scores (B, C), (B, F)."""
-        features = features - self.shift
-        if len(self.whitening):
-            features = features @ self.whitening
         x = self.embedding(self.dropout(features))  # (B, D)
         embedding = nn.functional.normalize(x, dim=1) if self.normalise else x
         return embedding, self.coarse(x), self.fine(x)
 
     @torch.no_grad()
     def standardise(self, features: Tensor, share: float) -> None:
-        """Give frozen features zero mean and a balanced covariance.
+        """Learn to give frozen features zero mean and a balanced covariance.
 
         x → (x - mean) S^(-1/2), with S = share · Σ + (1 - share) · diag(Σ) and Σ the
         covariance of the training features: share 0 scales each feature by itself,
@@ -76,6 +73,13 @@ class Head(nn.Module):
         values = values.clamp_min(1e-6 * values.max().clamp_min(1e-12))
         self.shift = x.mean(0).float()
         self.whitening = (vectors * values.rsqrt() @ vectors.T).float()
+
+    @torch.no_grad()
+    def standardised(self, features: Tensor) -> Tensor:
+        """Features (B, features) as ``standardise`` learnt, ready for ``forward``."""
+        if len(self.whitening):
+            return (features - self.shift) @ self.whitening
+        return features
 
 
 class EmbeddingModel(nn.Module):

@@ -6,6 +6,7 @@ machine.
 
 import json
 import platform
+import re
 import shlex
 import subprocess
 from dataclasses import asdict, dataclass
@@ -33,9 +34,10 @@ class Record:
             and how many images can never be a reference.
         metrics: on the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over
             k-means seeds.
-        baseline: the same of what the network starts from, before any training.
+        by_class: of each unseen fine class, the number of "images", and of those that
+            "R@1" counts.
         curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
-            two hinges are both zero, learning rate.
+            two hinges are both zero (of the rows with quadruplets), learning rate.
         command: what repeats the run.
         versions: Python, packages, git commit.
         device: what it ran on.
@@ -46,7 +48,7 @@ class Record:
     preset: str
     data: dict
     metrics: dict[str, float]
-    baseline: dict[str, float]
+    by_class: dict[str, list[int]]
     curve: list[dict[str, float]]
     command: str
     versions: dict[str, str]
@@ -56,6 +58,8 @@ class Record:
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        # Long lists of counts on one line.
+        text = re.sub(r"\[[\d,\s]*\]", lambda m: " ".join(m[0].split()), text)
         with written_whole(path) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")
 

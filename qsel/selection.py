@@ -13,6 +13,15 @@ another fine class, and N from another coarse class:
 
 Where nothing lies outside, Methods 1 and 2 take the furthest from R inside; the paper
 says so for Method 2 only. Ties go to the lowest index.
+
+Three switches turn Methods 1 and 2 into other readings of the paper, or into controls:
+
+- negative="random": N is drawn uniformly, and the hypersphere goes through it.
+- siblings: P⁻ comes from "all" other fine classes of R's coarse class (Method 1's own
+  rule), from one that is "drawn" (Method 2's), or from the whole "coarse" class, R's
+  fine class included: all that §3.3.1 says in words.
+- fallback="nearest": where nothing lies outside, Method 1 keeps to its own rule and
+  takes the nearest to N.
 """
 
 from dataclasses import dataclass
@@ -24,6 +33,9 @@ from qsel.hierarchy import ClassIndex, HierarchyError
 from qsel.neighbors import Gallery
 
 METHODS = ("random", "method1", "method2", "hardest_negative")
+NEGATIVES = ("nearest", "random")
+SIBLINGS = ("own rule", "all", "drawn", "coarse")
+FALLBACKS = ("furthest", "nearest")
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no single answer
@@ -57,6 +69,9 @@ def select_quadruplets(
     references: Tensor,
     method: str = "method2",
     generator: torch.Generator | None = None,
+    negative: str = "nearest",
+    siblings: str = "own rule",
+    fallback: str = "furthest",
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
@@ -73,6 +88,9 @@ def select_quadruplets(
         method: "random", "method1", "method2" or "hardest_negative".
         generator: a CPU generator for what is drawn at random (everything in random,
             the positives in hardest_negative, P⁻'s fine class in method2).
+        negative: "nearest" or "random"; of methods 1 and 2.
+        siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
+        fallback: "furthest" or "nearest"; of method 1.
 
     Returns:
         Quadruplets on the device of the embeddings, or of the labels without them.
@@ -80,8 +98,8 @@ def select_quadruplets(
     Raises:
         HierarchyError: a fine class under two coarse ones, or a reference without
             P⁺, P⁻ or N; its class is named.
-        ValueError: bad shapes, an unknown method, an index out of range, or NaN or
-            infinite embeddings; the row is named.
+        ValueError: bad shapes, an unknown method or switch, an index out of range, or
+            NaN or infinite embeddings; the row is named.
 
     Example:
         >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])
@@ -90,8 +108,14 @@ def select_quadruplets(
         Quadruplets(reference=tensor([0]), positive_positive=tensor([2]), \
 positive_negative=tensor([3]), negative=tensor([4]))
     """
-    if method not in METHODS:
-        raise ValueError(f"method={method!r}; expected one of {', '.join(METHODS)}")
+    for name, value, known in (
+        ("method", method, METHODS),
+        ("negative", negative, NEGATIVES),
+        ("siblings", siblings, SIBLINGS),
+        ("fallback", fallback, FALLBACKS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if embeddings is None and method != "random":
         raise ValueError(f"method={method!r} needs embeddings; only random does not")
     gallery = None if embeddings is None else Gallery(embeddings)
@@ -116,8 +140,11 @@ positive_negative=tensor([3]), negative=tensor([4]))
             classes.draw_positive_negative(references, draw[1]),
             classes.draw_negative(references, draw[2]),
         )
+    if siblings == "own rule":
+        siblings = "all" if method == "method1" else "drawn"
+    rule = _Rule(method, negative, siblings, fallback)
     blocks = [
-        _select_block(gallery, classes, rows, method, u)
+        _select_block(gallery, classes, rows, rule, u)
         for rows, u in zip(
             gallery.blocks(references), gallery.blocks(draw.T), strict=True
         )
@@ -125,32 +152,44 @@ positive_negative=tensor([3]), negative=tensor([4]))
     return Quadruplets(references, *torch.cat(blocks, dim=1))
 
 
+@dataclass(frozen=True)
+class _Rule:
+    method: str
+    negative: str
+    siblings: str
+    fallback: str
+
+
 def _select_block(
-    gallery: Gallery, classes: ClassIndex, r: Tensor, method: str, draw: Tensor
+    gallery: Gallery, classes: ClassIndex, r: Tensor, rule: _Rule, draw: Tensor
 ) -> Tensor:
     """(3, B): P⁺, P⁻ and N of the references r, (B,)."""
     everyone = torch.arange(len(gallery), device=r.device)
     d, bound = gallery.approximate(r)  # (B, N), (B, 1): distances from R
-    other = classes.coarse[r][:, None] != classes.coarse[None, :]  # (B, N)
-    n = gallery.choose(r, everyone.expand_as(other), d, bound, other)[:, 0]  # (B,)
-    if method == "hardest_negative":
+    if rule.negative == "random" and rule.method != "hardest_negative":
+        n = classes.draw_negative(r, draw[:, 2])  # (B,)
+    else:
+        other = classes.coarse[r][:, None] != classes.coarse[None, :]  # (B, N)
+        n = gallery.choose(r, everyone.expand_as(other), d, bound, other)[:, 0]
+    if rule.method == "hardest_negative":
         pp = classes.draw_positive_positive(r, draw[:, 0])
         pn = classes.draw_positive_negative(r, draw[:, 1])
         return torch.stack([pp, pn, n])
 
     in_class, is_member = classes.fine_members(classes.fine[r])  # (B, M)
     positives = [(in_class, is_member & (in_class != r[:, None]))]
-    if method == "method2":
+    if rule.siblings == "drawn":
         sibling = classes.draw_sibling(r, draw[:, 1])  # (B,) fine classes
         positives.append(classes.fine_members(sibling))
     else:
         in_coarse, is_member = classes.coarse_members(classes.coarse[r])
-        other_fine = classes.fine[in_coarse] != classes.fine[r][:, None]
-        positives.append((in_coarse, is_member & other_fine))
+        if rule.siblings == "all":
+            is_member &= classes.fine[in_coarse] != classes.fine[r][:, None]
+        positives.append((in_coarse, is_member & (in_coarse != r[:, None])))
 
     # Where the nearest is sought: around R in Method 2, around N in Method 1.
     centre, d_centre, bound_centre = r, d, bound
-    if method == "method1":
+    if rule.method == "method1":
         centre = n
         d_centre, bound_centre = gallery.approximate(n)
     radius = gallery.exact(r, n)  # (B,)
@@ -163,10 +202,15 @@ def _select_block(
             centre, candidates, from_centre, bound_centre, outside
         )[:, 0]
         inside = allowed & ~outside.any(1, keepdim=True)  # only where none is outside
-        furthest = gallery.choose(r, candidates, from_r, bound, inside, furthest=True)[
-            :, 0
-        ]
-        chosen.append(torch.where(nearest >= 0, nearest, furthest))
+        if rule.method == "method1" and rule.fallback == "nearest":
+            instead = gallery.choose(
+                centre, candidates, from_centre, bound_centre, inside
+            )
+        else:
+            instead = gallery.choose(
+                r, candidates, from_r, bound, inside, furthest=True
+            )
+        chosen.append(torch.where(nearest >= 0, nearest, instead[:, 0]))
     return torch.stack([*chosen, n])
 
 

@@ -1,12 +1,12 @@
-"""The loop: re-embed, select, load four images a quadruplet, step, record.
+"""The loop: re-embed, draw the batches of some steps, load their images, step, record.
 
-Between two re-embeddings the training set's embeddings stand still, so the quadruplets
-of all the steps between are selected at once; that is also what lets worker processes
-load images ahead.
+Between two re-embeddings the training set's embeddings stand still, so the batches of
+all the steps between are chosen at once; that is also what lets worker processes load
+images ahead.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from qsel import losses, metrics
+from qsel import methods, metrics
 from qsel.config import Config
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
 from qsel.model import EmbeddingModel, Head, ModelError, build_trunk
 from qsel.pretraining import small_trunk_weights
-from qsel.selection import select_quadruplets
 from qsel.storage import written_whole
 
 NMI_SEEDS = range(5)
@@ -39,7 +38,6 @@ class Trained:
     train: Images | Features
     test: Images | Features
     curve: list[dict[str, float]]
-    start: Tensor  # (N_test, features) the trunk's test features before training
     seconds: float  # of training, this session only
 
 
@@ -78,7 +76,9 @@ def prepare(
     test = frozen_features(trunk, data.test, config, device, workers)
     if config.whiten is not None:
         head.standardise(train, config.whiten)
-    return head.to(device), Features(train, device), Features(test, device)
+    head.to(device)
+    train, test = (Features(raw, device, head.standardised) for raw in (train, test))
+    return head, train, test
 
 
 @torch.inference_mode()
@@ -95,10 +95,12 @@ def embed(model: nn.Module, inputs: Images | Features) -> Tensor:
 @torch.inference_mode()
 def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
     """What the trunk alone says of a whole set: (N, features) float32."""
-    trunk = model.trunk if isinstance(model, EmbeddingModel) else nn.Identity()
+    if isinstance(inputs, Features):
+        return inputs.raw
     was_training = model.training
     model.eval()
-    features = torch.cat([trunk(batch).float() for batch in inputs.everything()])
+    batches = inputs.everything()
+    features = torch.cat([model.trunk(batch).float() for batch in batches])
     model.train(was_training)
     return features
 
@@ -140,9 +142,10 @@ def train(
     checkpoint: Path | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> Trained:
-    """Train one network with one method of selecting quadruplets.
+    """Train one network, as one row of Table 1 does.
 
-    Stochastic gradient descent on equation (6), with the settings of ``config``. On
+    Stochastic gradient descent on the row's objective, with the settings of ``config``;
+    every row takes as many steps as a pass over all references needs. On
     the CPU a seed repeats bit for bit, also across an interruption: each epoch draws
     from its own random stream, and a checkpoint is kept after each.
 
@@ -163,9 +166,6 @@ def train(
     device = device or best_device()
     references = data.train.hierarchy.references()
     model, train_inputs, test_inputs = prepare(data, config, device, workers)
-    start = trunk_features(model, test_inputs)
-    if config.normalise:  # compared as the embeddings are
-        start = nn.functional.normalize(start, dim=1)
     optimiser = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
@@ -197,7 +197,7 @@ def train(
             if after_epoch:
                 after_epoch(epoch, model)
     seconds = time.perf_counter() - began
-    return Trained(model.eval(), train_inputs, test_inputs, curve, start, seconds)
+    return Trained(model.eval(), train_inputs, test_inputs, curve, seconds)
 
 
 @dataclass
@@ -212,66 +212,45 @@ class _Run:
 
     def epoch(self, epoch: int, references: Tensor, steps: int, bar: tqdm) -> dict:
         """One pass over the references in random order; means over its steps."""
-        config = self.config
+        config, labels = self.config, self.hierarchy
         # Every epoch has its own random stream, so that a resumed run repeats it.
         torch.manual_seed(config.seed * 1_000_003 + epoch + 1)
-        method = "random" if epoch < config.warmup else config.method
+        drawing = config
+        if epoch < config.warmup and config.method in methods.QUADRUPLETS:
+            drawing = replace(config, method="random")
         shuffled = references[torch.randperm(len(references))]
-        batches = shuffled[: steps * config.batch].split(config.batch)
+        due = shuffled[: steps * config.batch].split(config.batch)
         every = config.refresh or steps
         totals: dict[str, float] = {}
         self.model.train()
         for first in range(0, steps, every):
-            chunk = batches[first : first + every]
-            for step, (quadruplets, inputs) in enumerate(
-                self._load(method, chunk), start=first
+            images = methods.draw(
+                drawing,
+                labels,
+                due[first : first + every],
+                lambda: embed(self.model, self.inputs),
+            )
+            for step, (chosen, inputs) in enumerate(
+                zip(images, self.inputs.stream(images), strict=True), start=first
             ):
                 rate = self._set_rate((epoch + step / steps) / config.epochs)
-                found = self._step(quadruplets, inputs)
+                found = self._step(chosen, inputs)
                 for name, value in found.items():
                     totals[name] = totals.get(name, 0.0) + value / steps
                 bar.update()
                 bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
         return {"epoch": epoch + 1, **totals, "learning_rate": rate}
 
-    def _load(
-        self, method: str, references: tuple[Tensor, ...]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Quadruplets (4, B) and their inputs (4·B, …), for some steps."""
-        gallery = None if method == "random" else embed(self.model, self.inputs)
-        labels = self.hierarchy
-        chosen = select_quadruplets(
-            gallery, labels.fine, labels.coarse, torch.cat(references), method
-        )
-        sizes = [len(r) for r in references]
-        quadruplets = chosen.stack().cpu().split(sizes, dim=1)
-        batches = self.inputs.stream([q.flatten() for q in quadruplets])
-        return zip(quadruplets, batches, strict=True)
-
-    def _step(self, quadruplets: Tensor, inputs: Tensor) -> dict[str, float]:
-        config, b = self.config, quadruplets.shape[1]
+    def _step(self, images: Tensor, inputs: Tensor) -> dict[str, float]:
+        config, labels = self.config, self.hierarchy
         with _precision(inputs.device):
-            embeddings, coarse_scores, fine_scores = self.model(inputs)
-        four = embeddings.split(b)  # R, P⁺, P⁻, N, each (B, D)
-        r = quadruplets[0]
-        classification = losses.classification_loss(
-            coarse_scores[:b],
-            fine_scores[:b],
-            self.hierarchy.coarse[r].to(inputs.device),
-            self.hierarchy.fine[r].to(inputs.device),
-            config.coarse_weight,
-            config.fine_weight,
-            reduction="none",
-        )  # (B,)
-        margins = (config.margin1, config.margin2)
-        loss = losses.combined_loss(
-            *four,
-            classification,
-            *margins,
-            config.global_weight,
-            config.first_margin,
-            config.reduction,
+            outputs = self.model(inputs)
+        fine, coarse = (
+            x[images].to(inputs.device) for x in (labels.fine, labels.coarse)
         )
+        batch = methods.Batch(images, fine, coarse, *outputs)
+        found = methods.ROWS[config.method].objective(batch, config)
+        loss = found["loss"]
         if not loss.isfinite():
             raise TrainingError(
                 f"the loss became {loss.item()}; a lower learning_rate "
@@ -280,18 +259,7 @@ class _Run:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        with torch.no_grad():
-            hinges = losses.joint_loss(
-                *four, 0.0, *margins, config.first_margin, reduction="none"
-            )  # (B,)
-            spread = losses.global_loss(*four, *margins)
-        return {
-            "loss": loss.item(),
-            "distance": hinges.mean().item(),
-            "classification": classification.mean().item(),
-            "global": spread.item(),
-            "zero": (hinges == 0).float().mean().item(),
-        }
+        return {name: value.item() for name, value in found.items()}
 
     def _set_rate(self, progress: float) -> float:
         config = self.config

@@ -1,7 +1,8 @@
-"""Choosing settings on held-out training classes, with one budget for every method.
+"""Choosing settings on held-out training classes, with one budget for every row.
 
-Random search: one list of trials is drawn from ``SPACES`` and every method runs all of
-it, so that none gets more attention than another. The test classes are never looked at.
+Random search: for each row of Table 1 the same number of trials is drawn from its space
+and run on the same splits, so that none gets more attention than another. Rows with
+the same space have the same trials. The test classes are never looked at.
 """
 
 import json
@@ -12,10 +13,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from qsel.config import preset
+from qsel.config import ROW_SETTINGS, Config, preset
 from qsel.data import ZeroShot, validation
+from qsel.methods import QUADRUPLETS
 from qsel.storage import written_whole
-from qsel.training import embed, evaluate, train
+from qsel.training import TrainingError, embed, evaluate, train
 
 # Around values that train at all; each preset's own.
 SPACES: dict[str, dict[str, tuple]] = {
@@ -35,8 +37,38 @@ SPACES: dict[str, dict[str, tuple]] = {
 }
 
 
-def trials(preset_name: str, count: int, seed: int = 0) -> list[dict[str, float]]:
-    """Settings drawn at random from a preset's space, none twice.
+def space(preset_name: str, method: str) -> dict[str, tuple]:
+    """The values that a row's trials are drawn from: setting → choices.
+
+    Rows without quadruplets have no warm-up; theirs vary the images of a class in a
+    batch instead. Embeddings of any length are longer than 1, and so are the gradients:
+    rows that do not normalise get learning rates a hundred times smaller.
+
+    Raises:
+        ValueError: the preset has no space.
+
+    Example:
+        >>> space("laptop", "n_pairs")["learning_rate"]
+        (3e-05, 0.0001, 0.0003)
+    """
+    if preset_name not in SPACES:
+        raise ValueError(
+            f"preset {preset_name!r} has no search space; expected one of "
+            f"{', '.join(SPACES)}"
+        )
+    found = dict(SPACES[preset_name])
+    if method not in QUADRUPLETS and found.pop("warmup", None):
+        found["images_per_class"] = (4, 8)
+    if method in ROW_SETTINGS:
+        rates = found["learning_rate"]
+        found["learning_rate"] = tuple(round(rate / 100, 10) for rate in rates)
+    return found
+
+
+def trials(
+    preset_name: str, count: int, method: str = "method2", seed: int = 0
+) -> list[dict[str, float]]:
+    """Settings drawn at random from a row's space, none twice.
 
     Raises:
         ValueError: the preset has no space, or one with fewer points.
@@ -45,18 +77,18 @@ def trials(preset_name: str, count: int, seed: int = 0) -> list[dict[str, float]
         >>> len(trials("frozen", 4)), sorted(trials("laptop", 1)[0])[:2]
         (4, ['dropout', 'learning_rate'])
     """
-    space = SPACES.get(preset_name, {})
-    if not space or count > math.prod(len(values) for values in space.values()):
+    choices = space(preset_name, method)
+    points = math.prod(len(values) for values in choices.values())
+    if not 0 < count <= points:
         raise ValueError(
-            f"{count} trials of preset {preset_name!r}; expected a preset of "
-            f"{', '.join(SPACES)} and no more trials than its space has points"
+            f"{count} trials of preset {preset_name!r}; its space has {points} points"
         )
     generator = torch.Generator().manual_seed(seed)
     drawn: list[dict[str, float]] = []
     while len(drawn) < count:
         trial = {
             name: values[int(torch.randint(len(values), (), generator=generator))]
-            for name, values in space.items()
+            for name, values in choices.items()
         }
         if trial not in drawn:
             drawn.append(trial)
@@ -98,11 +130,10 @@ def tune(
         ValueError: the file holds another search.
     """
     held_out = [validation(data.train, seed=split) for split in range(splits)]
-    drawn = trials(preset_name, count)
+    drawn = {method: trials(preset_name, count, method) for method in methods}
     search = {
         "data": data.name,
         "preset": preset_name,
-        "space": {name: list(values) for name, values in SPACES[preset_name].items()},
         "shared settings": settings or {},
     }
     done = _done(out, search)
@@ -115,18 +146,24 @@ def tune(
         if (method, trial, split) not in finished
     ]
     for method, trial, split in tqdm(todo, desc="trials", unit="run"):
-        wanted = {**(settings or {}), **drawn[trial]}
+        wanted = {**(settings or {}), **drawn[method][trial]}
         config = preset(preset_name, method).with_settings(wanted)
-        trained = train(held_out[split], config)
-        labels = held_out[split].test.hierarchy.fine
-        found = evaluate(embed(trained.model, trained.test), labels)
         run = {"method": method, "trial": trial, "split": split}
-        done.append(run | {"metrics": found, "score": score(found)})
-        winners = _winners(done, drawn, methods)
+        run |= {"settings": drawn[method][trial]}
+        done.append(run | _result(held_out[split], config))
         with written_whole(out) as unfinished:
-            text = search | {"trials": drawn, "chosen": winners, "runs": done}
+            text = search | {"chosen": winners(done), "runs": done}
             unfinished.write_text(json.dumps(text, indent=1) + "\n")
-    return _winners(done, drawn, methods)
+    return winners(done)
+
+
+def _result(data: ZeroShot, config: Config) -> dict[str, object]:
+    try:
+        trained = train(data, config)
+    except TrainingError as error:  # settings that do not train lose, but are told
+        return {"failed": str(error), "score": 0.0}
+    found = evaluate(embed(trained.model, trained.test), data.test.hierarchy.fine)
+    return {"metrics": found, "score": score(found)}
 
 
 def _done(out: Path, search: dict[str, object]) -> list[dict]:
@@ -143,17 +180,24 @@ def _done(out: Path, search: dict[str, object]) -> list[dict]:
     return held["runs"]
 
 
-def _winners(
-    done: list[dict], drawn: list[dict], methods: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    best = {}
-    for method in methods:
+def winners(runs: list[dict]) -> dict[str, dict[str, float]]:
+    """For each row of a search, the settings with the best mean score.
+
+    Trials that were not run on all splits do not count.
+
+    Args:
+        runs: as the search's file holds them, each with method, trial, split,
+            settings and score.
+    """
+    best: dict[str, dict[str, float]] = {}
+    for method in dict.fromkeys(run["method"] for run in runs):
         scores: dict[int, list[float]] = {}
-        for run in done:
+        settings = {}
+        for run in runs:
             if run["method"] == method:
                 scores.setdefault(run["trial"], []).append(run["score"])
-        if scores:
-            most = max(len(s) for s in scores.values())
-            whole = {t: sum(s) / most for t, s in scores.items() if len(s) == most}
-            best[method] = drawn[max(whole, key=whole.get)]
+                settings[run["trial"]] = run["settings"]
+        most = max(len(s) for s in scores.values())
+        whole = {t: sum(s) / most for t, s in scores.items() if len(s) == most}
+        best[method] = settings[max(whole, key=whole.get)]
     return best

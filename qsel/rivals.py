@@ -1,0 +1,384 @@
+"""The five other objectives of Table 1, as functions of a batch of embeddings.
+
+They see nothing but their batch; none searches the gallery. Each wants its own kind:
+
+- semi-hard: any batch with two images of some class and another class;
+- lifted structure: the same;
+- N-pairs: rows 2i and 2i + 1 are one class, no class twice, not normalised;
+- clustering: a few classes of several images each;
+- triplet + global: triplets, three tensors of one shape.
+
+All return a scalar in float32 (float64 for float64 input), and their gradients are
+finite at D = 0. Nothing is normalised here.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qsel.losses import distance
+
+REFINEMENT_ROUNDS = 5  # sweeps over the medoids at most; most batches need one or two
+
+
+def semi_hard_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> Tensor:
+    """FaceNet's loss with semi-hard negatives (Schroff et al. 2015).
+
+    L = 1/|P| Σ_(a,p)∈P [D²(a,p) - D²(a,n) + m]₊
+
+    P holds every ordered pair of two images of one class. n is the nearest negative
+    of a that is farther away than p; if there is none, the furthest negative. The
+    paper asks besides that n be within the margin, which the hinge does by itself, and
+    does not say what to do when there is none; that rule is the one of the well-known
+    TensorFlow implementation. Which n it is has no gradient.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        margin: m, in units of squared distance.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [1.5]])  # pairs 0-1 and 1-0
+        >>> semi_hard_loss(x, torch.tensor([0, 0, 1]), margin=2.0)
+        tensor(1.7500)
+    """
+    same = _same_class(embeddings, labels)
+    squared = _squared_distances(embeddings)
+    with torch.no_grad():
+        negatives, order = squared.masked_fill(same, torch.inf).sort(dim=1)  # (M, M)
+        farther = torch.searchsorted(negatives, squared, right=True)
+        furthest = (~same).sum(dim=1, keepdim=True) - 1  # (M, 1)
+        chosen = order.gather(1, torch.minimum(farther, furthest))  # [a, p] -> n
+    values = F.relu(squared - squared.gather(1, chosen) + margin)
+    return values[_pairs(same)].mean().to(_result_type(embeddings))
+
+
+def lifted_structure_loss(
+    embeddings: Tensor, labels: Tensor, margin: float = 1.0
+) -> Tensor:
+    """Lifted structured embedding, the smooth upper bound (Song et al. 2016).
+
+    L = 1/(2|P|) Σ_(i,j)∈P [log(Σ_k exp(α - D_ik) + Σ_l exp(α - D_jl)) + D_ij]₊²
+
+    P holds every pair of two images of one class, k and l run over the negatives of i
+    and of j. ``LiftedStructureLoss`` of pytorch-metric-learning has the same value, but
+    fills a table of positive pairs by negative pairs; here the sum of each image is
+    found once, so that nothing is larger than M × M.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        margin: α, in units of distance.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.0], [1.0]])
+        >>> lifted_structure_loss(x, torch.tensor([0, 0, 1]))  # log(1 + 1)² / 2
+        tensor(0.2402)
+    """
+    same = _same_class(embeddings, labels)
+    d = _distances(embeddings)
+    repulsion = (margin - d).masked_fill(same, -torch.inf).logsumexp(dim=1)  # (M,)
+    of_pairs = torch.logaddexp(repulsion[:, None], repulsion[None])  # (M, M)
+    values = F.relu(of_pairs + d) ** 2
+    # (i, j) and (j, i) have one value, so the mean over both is that over P.
+    return values[_pairs(same)].mean().div(2).to(_result_type(embeddings))
+
+
+def n_pairs_loss(
+    embeddings: Tensor, labels: Tensor, l2_weight: float = 0.002
+) -> Tensor:
+    """Multi-class N-pair loss (Sohn 2016).
+
+    L = 1/N Σ_i log(1 + Σ_j≠i exp(f_i·f_j⁺ - f_i·f_i⁺))
+        + λ/4 · 1/N Σ_i (‖f_i‖² + ‖f_i⁺‖²)
+
+    The paper keeps the embeddings small with an l2 term in place of normalising them.
+    Its weight is a choice: λ = 0.002 and the quarter are those of TensorFlow's
+    implementation.
+
+    Args:
+        embeddings: (2N, D) embeddings, row 2i the anchor and row 2i + 1 the positive
+            of one class; not normalised.
+        labels: (2N,) int64 fine labels.
+        l2_weight: λ.
+
+    Raises:
+        ValueError: rows that are not pairs, a class twice, or one pair alone.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> n_pairs_loss(x, torch.tensor([0, 0, 1, 1]), l2_weight=0.0)
+        tensor(0.3133)
+    """
+    _check(embeddings, labels)
+    pairs, classes = len(labels) // 2, len(labels.unique())
+    if (
+        len(labels) % 2
+        or classes != pairs
+        or pairs < 2
+        or not torch.equal(labels[::2], labels[1::2])
+    ):
+        raise ValueError(
+            f"{len(labels)} rows of {classes} classes; expected at least two pairs, "
+            "rows 2i and 2i + 1 of one class and no class in two pairs"
+        )
+    x = embeddings.to(_result_type(embeddings))
+    similarity = x[::2] @ x[1::2].T  # (N, N)
+    target = torch.arange(pairs, device=x.device)
+    squared_norms = x.square().sum(dim=1)  # (2N,)
+    # log(1 + Σ exp(s_ij - s_ii)) is the cross-entropy of row i with class i; the mean
+    # over the 2N rows is half the paper's mean over the N pairs.
+    return F.cross_entropy(similarity, target) + l2_weight / 2 * squared_norms.mean()
+
+
+def clustering_loss(embeddings: Tensor, labels: Tensor, gamma: float = 1.0) -> Tensor:
+    """Clustering loss by facility location (Song et al. 2017).
+
+    L = [max_S (F(X, S) + γ Δ(g(S), y)) - F̃(X, y)]₊
+    F(X, S) = -Σ_i min_j∈S D_ij,   F̃(X, y) = Σ_k max_j∈k F(X_k, {j})
+
+    S is a set of as many medoids as the batch has classes, g(S) sends each image to its
+    nearest medoid, Δ = 1 - NMI with √(H(g) H(y)) below the bar. D is the plain
+    distance, not squared, as in the paper. The maximum is searched for (``find_medoids``), not
+    found for certain: the value is a lower bound of the formula. Which medoids they are
+    has no gradient, and neither has Δ.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        gamma: γ, in units of distance, summed over the batch.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [2.0], [2.0], [4.0]])
+        >>> clustering_loss(x, torch.tensor([0, 0, 1, 1]))  # -2 + 1 · Δ - (-4)
+        tensor(2.6544)
+    """
+    _same_class(embeddings, labels)
+    d = _distances(embeddings)
+    fixed = d.detach().cpu().numpy()
+    classes = np.unique(labels.cpu().numpy(), return_inverse=True)[1]
+    medoids = find_medoids(fixed, classes, gamma)
+    owner = cluster_assignments(fixed, medoids)
+    oracle = np.empty_like(owner)  # the medoid of each image's own class
+    for k in range(classes.max() + 1):
+        members = np.flatnonzero(classes == k)
+        inner = fixed[np.ix_(members, members)]
+        oracle[members] = members[inner.sum(axis=0).argmin()]
+    owner, oracle = (torch.from_numpy(o)[:, None].to(d.device) for o in (owner, oracle))
+    gap = (d.gather(1, oracle) - d.gather(1, owner)).sum()  # F(X, S) - F̃(X, y)
+    margin = gamma * (1 - _nmi(fixed, classes, medoids))
+    return F.relu(gap + margin).to(_result_type(embeddings))
+
+
+def triplet_global_loss(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    margin: float = 0.01,
+    mean_margin: float = 0.4,
+    mean_weight: float = 0.8,
+    global_weight: float = 1.0,
+) -> Tensor:
+    """Triplet and global loss (Kumar et al. 2016).
+
+    L = 1/B Σ_i [1 - D(a,n) / (D(a,p) + m)]₊ + η (σ²⁺ + σ²⁻ + λ [μ⁺ - μ⁻ + t]₊)
+
+    μ and σ² are mean and biased variance over the batch of D²/4. That quarter, the
+    biased variance, t and λ also stand in a public implementation of the global term;
+    the triplet term, m and η are as we read the paper, without a second source.
+
+    Args:
+        anchors: (B, D) embeddings.
+        positives: (B, D) embeddings, row by row of the anchor's class.
+        negatives: (B, D) embeddings, row by row of another class.
+        margin: m, in units of distance.
+        mean_margin: t, in units of squared distance over 4.
+        mean_weight: λ.
+        global_weight: η.
+
+    Raises:
+        ValueError: tensors of different shapes, or a margin that is not positive.
+
+    Example:
+        >>> a, n = torch.zeros(2, 1), 2 * torch.ones(2, 1)
+        >>> triplet_global_loss(a, a, n, mean_margin=1.5)  # 0 + 0.8 · (0 - 1 + 1.5)
+        tensor(0.4000)
+    """
+    if margin <= 0:
+        raise ValueError(
+            f"margin={margin}; expected a positive one, it keeps the denominator "
+            "from 0 where anchor and positive are equal"
+        )
+    d_p, d_n = distance(anchors, positives), distance(anchors, negatives)
+    triplet = F.relu(1 - d_n / (d_p + margin)).mean()
+    near, far = d_p**2 / 4, d_n**2 / 4
+    gap = F.relu(near.mean() - far.mean() + mean_margin)
+    variances = near.var(correction=0) + far.var(correction=0)
+    return triplet + global_weight * (variances + mean_weight * gap)
+
+
+def find_medoids(distances: np.ndarray, classes: np.ndarray, gamma: float) -> list[int]:
+    """Search the medoids S of the maximum in ``clustering_loss``.
+
+    First greedily, one medoid after the other (Algorithm 1 of Song et al. 2017), then
+    each is swapped for the member of its cluster that gives the highest score, as long
+    as that is higher (Algorithm 2). A swap is judged by the score of the whole batch,
+    so that no step lowers it.
+
+    Args:
+        distances: (M, M) distances.
+        classes: (M,) class of each image, 0 to K - 1.
+        gamma: γ.
+
+    Returns:
+        K different rows.
+
+    Example:
+        >>> x = np.array([0.0, 1.0, 2.0, 9.0, 9.0])
+        >>> find_medoids(abs(x[:, None] - x), np.array([0, 0, 0, 1, 1]), gamma=0.0)
+        [1, 3]
+    """
+    medoids: list[int] = []
+    everyone = np.arange(len(distances))
+    for _ in range(classes.max() + 1):
+        free = np.setdiff1d(everyone, medoids)
+        scores = _scores(distances, classes, gamma, medoids, free)
+        medoids.append(int(free[scores.argmax()]))
+    for _ in range(REFINEMENT_ROUNDS):
+        before = list(medoids)
+        for k, medoid in enumerate(medoids):
+            rest = medoids[:k] + medoids[k + 1 :]
+            members = np.flatnonzero(cluster_assignments(distances, medoids) == medoid)
+            # The medoid itself comes first: it stays unless another is truly better.
+            candidates = np.r_[medoid, np.setdiff1d(members, medoids)]
+            scores = _scores(distances, classes, gamma, rest, candidates)
+            medoids[k] = int(candidates[scores.argmax()])
+        if medoids == before:
+            break
+    return medoids
+
+
+def cluster_assignments(distances: np.ndarray, medoids: list[int]) -> np.ndarray:
+    """The nearest medoid of each image, g(S); of equally near ones the lowest row.
+
+    Args:
+        distances: (M, M) distances.
+        medoids: rows of the medoids, in any order.
+
+    Returns:
+        (M,) int64 rows.
+
+    Example:
+        >>> x = np.array([0.0, 1.0, 2.0])
+        >>> cluster_assignments(abs(x[:, None] - x), [2, 0])
+        array([0, 0, 2])
+    """
+    ordered = np.sort(medoids)
+    return ordered[distances[:, ordered].argmin(axis=1)]
+
+
+def _scores(distances, classes, gamma, medoids, candidates) -> np.ndarray:
+    """F(X, S) + γ Δ(g(S), y) of S = medoids + one candidate, for each candidate."""
+    size, clusters = len(distances), classes.max() + 1
+    near, owner = np.full(size, np.inf), np.full(size, size)
+    if medoids:
+        owner = cluster_assignments(distances, medoids)
+        near = distances[np.arange(size), owner]
+    to_new = distances[candidates]  # (C, M)
+    takes = to_new < near
+    takes |= (to_new == near) & (candidates[:, None] < owner)
+    slot = np.zeros(size + 1, dtype=np.int64)  # medoid -> its column of the table
+    slot[medoids] = np.arange(len(medoids))
+    column = np.where(takes, len(medoids), slot[owner])  # (C, M)
+    cell = (np.arange(len(candidates))[:, None] * clusters + column) * clusters
+    table = np.bincount(
+        (cell + classes).ravel(), minlength=len(candidates) * clusters**2
+    ).reshape(len(candidates), clusters, clusters)  # cluster × class
+    facility = -np.minimum(to_new, near).sum(axis=1)
+    return facility + gamma * (1 - _nmi_of_tables(table))
+
+
+def _nmi(distances, classes, medoids) -> float:
+    table = np.zeros((len(distances), classes.max() + 1), dtype=np.int64)
+    np.add.at(table, (cluster_assignments(distances, medoids), classes), 1)
+    return float(_nmi_of_tables(table[None])[0])
+
+
+def _nmi_of_tables(tables: np.ndarray) -> np.ndarray:
+    """NMI of (C, clusters, classes) tables of counts, 0 where an entropy is 0."""
+    size = int(tables[0].sum())
+    counts = np.arange(size + 1)
+    x_log_x = counts * np.log(np.maximum(counts, 1))
+    joint, of_clusters, of_classes = (
+        x_log_x[size] - x_log_x[n].reshape(len(tables), -1).sum(axis=1)
+        for n in (tables, tables.sum(axis=2), tables.sum(axis=1))
+    )  # size · H
+    scale = np.sqrt(of_clusters * of_classes)
+    information = of_clusters + of_classes - joint
+    return np.divide(information, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def _squared_distances(embeddings: Tensor) -> Tensor:
+    """(M, M) D² in float64, with 0 for what is nothing but rounding.
+
+    From the matrix of products, which is ten times as fast as the differences. In
+    float64, since the products' rounding is a distance of 1e-8 there and would be one
+    of 3e-4 in float32.
+    """
+    x = embeddings.double()
+    norms = x.square().sum(dim=1)
+    sums = norms[:, None] + norms[None]
+    squared = sums - 2 * x @ x.T
+    return torch.where(squared > 1e-14 * sums, squared, 0)
+
+
+def _distances(embeddings: Tensor) -> Tensor:
+    """(M, M) D in float64, with gradient 0 at D = 0, where the root has none."""
+    squared = _squared_distances(embeddings)
+    apart = squared > 0
+    return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
+
+
+def _same_class(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """(M, M) whether two rows share their class, once the batch has what it needs."""
+    _check(embeddings, labels)
+    same = labels[:, None] == labels[None]
+    if same.all() or same.sum() == len(labels):
+        raise ValueError(
+            f"{len(labels)} rows of {len(labels.unique())} classes; expected a batch "
+            "with at least two classes, and two rows of at least one of them"
+        )
+    return same
+
+
+def _pairs(same: Tensor) -> Tensor:
+    """(M, M) the ordered pairs of two different rows of one class."""
+    return same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+
+
+def _check(embeddings: Tensor, labels: Tensor) -> None:
+    if (
+        embeddings.ndim != 2
+        or not embeddings.is_floating_point()
+        or labels.dtype != torch.int64
+        or labels.shape != embeddings.shape[:1]
+    ):
+        raise ValueError(
+            f"{embeddings.dtype} embeddings of shape {tuple(embeddings.shape)} and "
+            f"{labels.dtype} labels of shape {tuple(labels.shape)}; expected floating "
+            "point of shape (M, D) and int64 of shape (M,)"
+        )
+
+
+def _result_type(embeddings: Tensor) -> torch.dtype:
+    return torch.float64 if embeddings.dtype == torch.float64 else torch.float32
