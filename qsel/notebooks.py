@@ -11,15 +11,11 @@ on from there.
 """
 
 import ast
-import hashlib
 import json
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -27,19 +23,14 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
-from qsel import config, table1
+from qsel import config, pages, table1
 from qsel import data as datasets
-from qsel.runs import PACKAGES, Record
 from qsel.jobs import Job, side_by_side
+from qsel.methods import ROWS, UNTRAINED
+from qsel.runs import Record
 from qsel.storage import locked
 
 RUN = "table1_run.ipynb"  # executed once for each row and seed of Table 1
-ROWS, UNTRAINED = tuple(table1.METHODS), ()
-# Sources that drive and print: no page shows them, nor what they compute.
-DRIVING = ("book.py", "cli.py", "notebooks.py", "jobs.py")
-SHOWN_WITH = (*PACKAGES, "scipy", "pandas", "matplotlib")
-
-
 KINDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 
 
@@ -92,32 +83,33 @@ def run_table(
     todo += [(row, seed) for seed in seeds for row in rows if row not in UNTRAINED]
     if not todo:
         raise NotebookError(
-            f"nothing to run: {' and '.join(rows)} are not trained and have seed 0 alone"
+            f"nothing to run: rows without training have seed 0 alone, asked for "
+            f"{', '.join(rows)} with seeds {list(seeds)}"
         )
     datasets.load(source)
 
     def job(row: str, seed: int) -> Job:
-        settled = config.preset(preset, row).with_settings({**(settings or {}), "seed": seed})
+        wanted = config.preset(preset, row).with_settings(
+            {**(settings or {}), "seed": seed}
+        )
         parameters = {"method": row, "seed": seed, "preset": preset, "data": source}
         parameters |= {"runs": runs, "settings": json.dumps(settings or {})}
         check_parameters(notebook, parameters)
         folder = table1.run_folder(root / runs, source, preset, row, seed)
 
-        def work(device: str | None, watch: Callable[[str], None]) -> str | None:
+        def work(gpu: str | None, watch: Callable[[str], None]) -> str | None:
             with locked(folder / "lock") as mine:
                 if not mine:
                     return None
                 for left in folder.glob("*.part"):  # by a process that was killed
                     left.unlink()
-                record = folder / "record.json"
+                page, record = folder / RUN, folder / "record.json"
                 if not record.exists():
-                    (folder / RUN).unlink(missing_ok=True)
-                execute(
-                    notebook, folder / RUN, parameters, root, [record], device, watch
-                )
+                    page.unlink(missing_ok=True)
+                execute(notebook, page, parameters, root, [record], gpu, watch)
                 return f"R@1 {100 * Record.load(record).metrics['R@1']:.2f}"
 
-        epochs = 0 if row in UNTRAINED else settled.epochs
+        epochs = 0 if row in UNTRAINED else wanted.epochs
         return Job(f"{row}, seed {seed}", work, epochs)
 
     jobs = [job(row, seed) for row, seed in todo]
@@ -160,8 +152,8 @@ def execute(
             kind; a cell that failed; or a kernel that died.
     """
     check_parameters(notebook, parameters)
-    wanted = fingerprint(notebook, parameters, root, records)
-    if page.exists() and stored_fingerprint(page) == wanted:
+    wanted = pages.fingerprint(notebook, parameters, root, records)
+    if page.exists() and pages.stored_fingerprint(page) == wanted:
         return
     page.parent.mkdir(parents=True, exist_ok=True)
     unfinished = page.with_suffix(".part.ipynb")
@@ -180,7 +172,9 @@ def execute(
             )
         except PapermillExecutionError as error:
             trace = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
-            raise NotebookError(f"{title}, cell {error.exec_count}:\n{trace}") from error
+            raise NotebookError(
+                f"{title}, cell {error.exec_count}:\n{trace}"
+            ) from error
         except Exception as error:  # the kernel died, or did not start
             noise = Path(folder) / "noise"
             said = noise.read_text(errors="replace") if noise.exists() else ""
@@ -188,9 +182,9 @@ def execute(
                 f"{title}: {type(error).__name__}: {error}\n{said[-2000:]}"
             ) from error
     executed = nbformat.read(unfinished, as_version=4)
-    shown = _shown(parameters)
-    _tidy(executed, shown)
-    wanted["runs"] = _digest(*_contents(records))  # a run's record is new
+    shown = pages.shown(parameters)
+    pages.tidy(executed, shown)
+    wanted["runs"] = pages.digest_of(records)  # a run's record is new
     executed.metadata["qsel"] = {"fingerprint": wanted, "parameters": shown}
     nbformat.write(executed, unfinished)
     unfinished.replace(page)
@@ -221,46 +215,6 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
                 f"{KINDS.get(type(default), type(default).__name__)}, as its default "
                 f"{default!r} is"
             )
-
-
-def fingerprint(
-    notebook: Path, parameters: dict, root: Path, records: Iterable[Path] = ()
-) -> dict[str, str]:
-    """What a page depends on, in parts, so that a stale one can say why.
-
-    Returns:
-        "source": cells and package, but for what only drives. "parameters". "data": the
-        data set. "versions": of Python and the packages that compute or draw.
-        "results": what lies under results/, if the cells read that. "runs": the run
-        records. 12 hexadecimal digits each.
-    """
-    cells = [
-        cell
-        for cell in nbformat.read(notebook, as_version=4).cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    recorded = re.search(r"\b(recorded|results)\b", code, re.IGNORECASE)
-    results = sorted((root / "results").rglob("*.json")) if recorded else ()
-    package = Path(__file__).parent
-    sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
-    versions = [f"{name} {version(name).split('+')[0]}" for name in SHOWN_WITH]
-    data = parameters.get("data")
-    return {
-        "source": _digest(*(cell.source for cell in cells), *_contents(sources)),
-        "parameters": _digest(json.dumps(_shown(parameters), sort_keys=True)),
-        "data": _data_fingerprint(data) if data else "",
-        "versions": _digest(*sys.version_info[:2], *versions),
-        "results": _digest(*_contents(results)),
-        "runs": _digest(*_contents(records)),
-    }
-
-
-def stored_fingerprint(page: Path) -> dict[str, str]:
-    """The fingerprint of what a page was executed from; empty if it has none."""
-    found = nbformat.read(page, as_version=4).metadata.get("qsel", {})
-    parts = found.get("fingerprint")
-    return dict(parts) if isinstance(parts, dict) else {}
 
 
 # --- kernels ---------------------------------------------------------------------
@@ -312,65 +266,3 @@ class _Watched:
 
     def flush(self) -> None:
         pass
-
-
-# --- pages -----------------------------------------------------------------------
-
-
-def _shown(parameters: dict) -> dict:
-    """A page names the data and the runs, not the folders around them."""
-    shown = dict(parameters)
-    if "data" in shown:
-        shown["data"] = datasets.source_name(shown["data"])
-    if "runs" in shown:
-        shown["runs"] = Path(shown["runs"]).name
-    return shown
-
-
-@cache
-def _data_fingerprint(source: str) -> str:
-    data = datasets.load(source)
-    return _digest(data.train.fingerprint, data.test.fingerprint)
-
-
-def _contents(paths: Iterable[Path]) -> list[bytes]:
-    return [path.read_bytes() for path in paths if path.exists()]
-
-
-def _digest(*parts: object) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()[:12]
-
-
-def _tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
-    """Take off progress bars, times and paths, so that a diff shows what changed."""
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] = ["injected-parameters", "remove-input"]
-            lines = [f"{name} = {value!r}" for name, value in parameters.items()]
-            cell.source = "\n".join(["# Parameters", *lines])
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-    _number_tables(notebook)
-
-
-def _number_tables(notebook: nbformat.NotebookNode) -> None:
-    """Give pandas' styled tables numbers for the random names they draw each time."""
-    numbers: dict[str, str] = {}
-
-    def number(name: re.Match) -> str:
-        return numbers.setdefault(name[0], f"T_{len(numbers)}")
-
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "text/html" in data:
-                html = "".join(data["text/html"])
-                data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}", number, html)
