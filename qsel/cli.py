@@ -47,7 +47,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Notebooks side by side; default: one for each GPU, or at most 4 on a CPU.",
+        help="Notebooks at once; default: one for each GPU, or up to 4 on a CPU.",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]

@@ -65,7 +65,7 @@ def side_by_side(
         try:
             note = job.work(gpu, lambda text: progress.follow(job, text))
         except Exception as error:
-            failed.append(f"{job.name}: {error or type(error).__name__}")
+            failed.append(f"{job.name}: {str(error) or type(error).__name__}")
             progress.end(job, "failed", failed=True)
         else:
             if note is None:
