@@ -49,12 +49,18 @@ def semi_hard_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> T
     same = _same_class(embeddings, labels)
     squared = _squared_distances(embeddings)
     with torch.no_grad():
-        negatives, order = squared.masked_fill(same, torch.inf).sort(dim=1)  # (M, M)
-        farther = torch.searchsorted(negatives, squared, right=True)
-        furthest = (~same).sum(dim=1, keepdim=True) - 1  # (M, 1)
-        chosen = order.gather(1, torch.minimum(farther, furthest))  # [a, p] -> n
-    values = F.relu(squared - squared.gather(1, chosen) + margin)
-    return values[_pairs(same)].mean().to(_result_type(embeddings))
+        # The positives' columns of each row are infinitely far, behind all negatives.
+        negatives, order = squared.masked_fill(same, torch.inf).sort(stable=True)
+        a, p = _pairs(same).nonzero(as_tuple=True)
+        # One row of positives an anchor, as short as can be: the search costs the most.
+        column = _pairs(same).cumsum(dim=1)[a, p] - 1
+        positives = squared.new_zeros(len(same), int(column.max()) + 1)
+        positives[a, column] = squared[a, p]
+        farther = torch.searchsorted(negatives, positives, right=True)[a, column]
+        furthest = (~same).sum(dim=1)[a] - 1
+        n = order[a, torch.minimum(farther, furthest)]
+    values = F.relu(squared[a, p] - squared[a, n] + margin)  # one a pair
+    return values.mean().to(_result_type(embeddings))
 
 
 def lifted_structure_loss(
@@ -144,16 +150,17 @@ def clustering_loss(embeddings: Tensor, labels: Tensor, gamma: float = 1.0) -> T
     L = [max_S (F(X, S) + γ Δ(g(S), y)) - F̃(X, y)]₊
     F(X, S) = -Σ_i min_j∈S D_ij,   F̃(X, y) = Σ_k max_j∈k F(X_k, {j})
 
-    S is a set of as many medoids as the batch has classes, g(S) sends each image to its
-    nearest medoid, Δ = 1 - NMI with √(H(g) H(y)) below the bar. D is the plain
-    distance, not squared, as in the paper. The maximum is searched for (``find_medoids``), not
-    found for certain: the value is a lower bound of the formula. Which medoids they are
-    has no gradient, and neither has Δ.
+    S is a set of as many medoids as the batch has classes, g(S) sends each image to
+    its nearest medoid, Δ = 1 - NMI with √(H(g) H(y)) below the bar. D is the plain
+    distance, not squared, as in the paper. The maximum is searched for
+    (``find_medoids``), not found for certain: the value is a lower bound of the
+    formula. Which medoids they are has no gradient, and neither has Δ. F is a sum over
+    the batch, so that γ weighs less in a larger one.
 
     Args:
         embeddings: (M, D) embeddings.
         labels: (M,) int64 fine labels.
-        gamma: γ, in units of distance, summed over the batch.
+        gamma: γ, in units of distance.
 
     Raises:
         ValueError: no class with two images, or one class alone.
@@ -331,9 +338,9 @@ def _nmi_of_tables(tables: np.ndarray) -> np.ndarray:
 def _squared_distances(embeddings: Tensor) -> Tensor:
     """(M, M) D² in float64, with 0 for what is nothing but rounding.
 
-    From the matrix of products, which is ten times as fast as the differences. In
-    float64, since the products' rounding is a distance of 1e-8 there and would be one
-    of 3e-4 in float32.
+    From the matrix of products, which is much faster than the differences. In float64:
+    of unit vectors, rounding leaves a distance of about 1e-8 there, but one of about
+    3e-4 in float32.
     """
     x = embeddings.double()
     norms = x.square().sum(dim=1)
