@@ -66,11 +66,12 @@ def stored_parameters(page: Path) -> dict:
     """
     parameters = dict(_metadata(page).get("parameters", {}))
     cells = [
-        cell.source
+        sorted(cell.source.splitlines())
         for cell in nbformat.read(page, as_version=4).cells
         if "injected-parameters" in cell.metadata.get("tags", [])
     ]
-    if cells != [_as_cell(parameters)] * bool(parameters):
+    expected = sorted(_as_cell(parameters).splitlines())  # JSON keeps no order
+    if cells != [expected] * bool(parameters):
         raise ValueError(f"its parameters are no longer {parameters}")
     return parameters
 

@@ -83,7 +83,8 @@ def without_kernel(calls: list):
             keys = ("runs", "data", "preset", "method", "seed")
             folder = Path(root, run_folder(*(parameters[k] for k in keys)))
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "record.json").write_text(RECORD)
+            if not (folder / "record.json").exists():
+                (folder / "record.json").write_text(RECORD)
 
     return execute
 
