@@ -40,13 +40,12 @@ def fingerprint(
     results = sorted((root / "results").rglob("*.json")) if recorded else ()
     package = Path(__file__).parent
     sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
-    versions = [f"{name} {version(name).split('+')[0]}" for name in VERSIONS]
     data = parameters.get("data")
     return {
         "source": _digest(*(cell.source for cell in cells), *_contents(sources)),
         "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
         "data": _data_fingerprint(data) if data else "",
-        "versions": _digest(*sys.version_info[:2], *versions),
+        "versions": _versions(),
         "results": digest_of(results),
         "runs": digest_of(records),
     }
@@ -119,6 +118,12 @@ def _as_cell(parameters: dict) -> str:
 
 def _metadata(page: Path) -> dict:
     return nbformat.read(page, as_version=4).metadata.get("qsel", {})
+
+
+@cache
+def _versions() -> str:
+    versions = [f"{name} {version(name).split('+')[0]}" for name in VERSIONS]
+    return _digest(*sys.version_info[:2], *versions)
 
 
 @cache

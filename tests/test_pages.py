@@ -57,7 +57,10 @@ def test_each_part_follows_what_it_is_named_after(tmp_path, monkeypatch):
     monkeypatch.setattr(
         pages, "version", lambda name: "9.9" if name == "torch" else real(name)
     )
+    pages._versions.cache_clear()
     assert changed(first, now(word="a")) == {"versions"}
+    monkeypatch.undo()
+    pages._versions.cache_clear()
 
 
 @pytest.mark.parametrize(
