@@ -251,7 +251,8 @@ def table1(
     finally:
         if failed:
             text = "\n\n".join(failed)
-            print(f"qsel: {len(failed)} runs failed\n\n{text}", file=sys.stderr)
+            count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
+            print(f"qsel: {count} failed\n\n{text}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
