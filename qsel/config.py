@@ -160,14 +160,14 @@ _LAPTOP = dict(
     learning_rate=0.1,
     schedule="cosine",
     batch=16,
-    epochs=2,
+    epochs=1,
 )
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
     # SynthCars from a pre-trained small trunk, minutes on two CPU cores.
     "laptop": _LAPTOP,
     # The same path in seconds: shows that everything runs, not what it learns.
-    "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64, epochs=1),
+    "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64),
     # A linear layer on frozen, cached features.
     "frozen": dict(
         freeze=True,
@@ -188,6 +188,21 @@ ROW_SETTINGS: dict[str, dict[str, object]] = {
 # Where a method's own settings beat the preset's on held-out training classes; every
 # method had the same number of trials (results/tuning).
 TUNED: dict[tuple[str, str], dict[str, object]] = {
+    ("frozen", "semi_hard"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
+    ("frozen", "lifted_structure"): dict(
+        learning_rate=0.001, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "n_pairs"): dict(
+        learning_rate=0.0003333, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
+    ),
+    ("frozen", "clustering"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
+    ("frozen", "triplet_global"): dict(
+        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
+    ),
     ("frozen", "random"): dict(
         learning_rate=0.03, dropout=0.3, weight_decay=0.0001, whiten=0.4, epochs=14
     ),
@@ -199,18 +214,6 @@ TUNED: dict[tuple[str, str], dict[str, object]] = {
     ),
     ("frozen", "method2"): dict(
         learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
-    ),
-    ("laptop", "random"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0
-    ),
-    ("laptop", "hardest_negative"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=1
-    ),
-    ("laptop", "method1"): dict(
-        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
-    ),
-    ("laptop", "method2"): dict(
-        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
     ),
 }
 

@@ -28,7 +28,8 @@ from qsel.training import (
 # Sources that draw, drive or print, and settings, whose values a record holds:
 # changing these does not make a recorded result a different one.
 _NOT_COMPUTING = re.compile(
-    r"(__init__|ablations|book|cli|config|figures\w*|notebooks|storage|table\w*|tuning)\.py"
+    r"(__init__|ablations|book|cli|config|figures\w*|jobs|notebooks|pages|storage"
+    r"|table\w*|tuning)\.py"
 )
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from qsel import losses
 from qsel.data.loading import ImageSet
 from qsel.figures import coarse_colours, style
-from qsel.table1 import METHODS, paired
+from qsel.methods import TITLES
+from qsel.table1_verdicts import paired
 
 # Colour for the coarse class, marker for the fine one.
 R, P_PLUS, P_MINUS, N = "$R$", "$P^+$", "$P^-$", "$N$"
@@ -259,7 +260,7 @@ def paired_differences(
     ax.axvline(0, color="0.4", lw=1, ls="--")
     short = {
         method: name.replace(" Quadruplet Selection", "").replace("Proposed ", "")
-        for method, name in METHODS.items()
+        for method, name in TITLES.items()
     }
     names = [f"{short[a]}\nminus {short[b]}" for a, b in comparisons]
     ax.set_yticks(range(rows), names, fontsize=8)

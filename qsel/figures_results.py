@@ -1,18 +1,43 @@
-"""Pictures and tables of results: training curves, and Table 1 with one dot a run."""
+"""Pictures and tables of results: training curves, Table 1 and ablations in dots."""
 
 from collections.abc import Sequence
+from html import escape
 
 import pandas as pd
 from IPython.display import Markdown
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from qsel import ablations
+from qsel.ablations import SWITCHES
 from qsel.figures import style
-from qsel.table1 import COMPARISONS, METHODS, verdict
+from qsel.methods import ROWS, TITLES
+from qsel.table1 import MEASURED, link, spread, summary
+from qsel.table1_verdicts import COMPARISONS, verdict
 
-# Of the rows, in the table's order: distinct in hue and in lightness.
-COLOURS = dict(zip(METHODS, ("#7f7f7f", "#ddaa33", "#56b4e9", "#004488"), strict=True))
-MARKERS = dict(zip(METHODS, "osD^", strict=True))
+RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
+COLOURS = dict.fromkeys(ROWS, RIVAL) | {
+    "random": "#56b4e9",
+    "hardest_negative": "#ddaa33",
+    "method1": "#bb5566",
+    "method2": "#004488",
+}
+MARKERS = dict.fromkeys(ROWS, "o") | {
+    "random": "s",
+    "hardest_negative": "v",
+    "method1": "D",
+    "method2": "^",
+}
+SHORT = {
+    method: title.replace(" Quadruplet Selection", "")
+    .replace("Proposed ", "")
+    .replace("Hardest negative, random positives", "Hardest negative\n(control)")
+    for method, title in TITLES.items()
+}
+
+
+# --- tables and sentences --------------------------------------------------------
 
 
 def show_table(frame: pd.DataFrame, name: str) -> Styler:
@@ -22,62 +47,239 @@ def show_table(frame: pd.DataFrame, name: str) -> Styler:
     return styled.set_table_attributes('class="results"')
 
 
-def show_verdicts(runs: pd.DataFrame, metrics: Sequence[str] = ("R@1",)) -> Markdown:
-    """What the runs say of the paper's claim and of the control, as a list."""
-    pairs = COMPARISONS if len(runs) else ()
+def show_summary(runs: pd.DataFrame) -> Styler | Markdown:
+    """The table of all rows as re-run, or a word that there is none."""
+    if not len(runs):
+        return Markdown("Not run.")
+    return show_table(summary(runs), "method")
+
+
+def show_verdicts(
+    runs: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    pairs: Sequence[tuple[str, str]] = COMPARISONS,
+) -> Markdown:
+    """What the runs say of pairs of rows, as a list; by default of the paper's claim.
+
+    Args:
+        runs: as ``qsel.table1.gather`` returns them, in percent.
+        metrics: columns to compare.
+        pairs: of methods.
+    """
+    if not len(runs):
+        return Markdown("Not run, so nothing can be said.")
     lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
     return Markdown("\n".join(lines))
 
 
-def training_curve(curve: pd.DataFrame) -> Figure:
-    """Loss, and share of quadruplets without distance loss, over the epochs.
+def show_sources(runs: pd.DataFrame) -> Markdown:
+    """The command and the record of the first seed of each row, or of each ablation.
 
     Args:
-        curve: one row an epoch, as ``Record.curve`` has it.
+        runs: as ``qsel.table1.gather`` or ``qsel.ablations.gather`` returns them.
+    """
+    lines = []
+    kind = [name for name in ("ablation", "method") if name in runs]
+    for _, row in (runs.drop_duplicates(kind) if kind else runs).iterrows():
+        name = ", ".join([*row[kind[:-1]], TITLES[row["method"]]])
+        found = link(row["record"])
+        where = f"[record]({found})" if found.startswith("http") else f"`{found}`"
+        lines.append(f"- {name}: `{row['command']}`, {where}")
+    return Markdown("\n".join(lines) or "Not run.")
+
+
+def provenance(runs: pd.DataFrame) -> str:
+    """One sentence on some runs: how many, and what they were run on.
+
+    Example:
+        >>> provenance(pd.DataFrame())
+        'Not run.'
+    """
+    if not len(runs):
+        return "Not run."
+    seeds = runs.groupby("method")["seed"].nunique()
+    devices = ", ".join(sorted(set(runs.device)))
+    return (
+        f"{len(runs)} runs of {len(seeds)} rows with up to {seeds.max()} seeds, on "
+        f"{devices}; {runs.seconds.sum() / 60:.0f} minutes of training in all."
+    )
+
+
+def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> Styler:
+    """Every ablation that was run: its change of three metrics, mean ± sd over seeds.
+
+    Args:
+        runs: as ``qsel.ablations.gather`` returns them.
+        where: the page of errata, seen from the page that shows the table.
+    """
+    rows = []
+    for name, method in ablations.shown(runs):
+        of_job = runs[(runs.ablation == name) & (runs.method == method)]
+        switch = SWITCHES[name]
+        number = switch.erratum
+        anchor = f'<a href="{where}#erratum-{number}">{number}</a>' if number else "–"
+        rows.append(
+            {
+                "instead": escape(switch.words),
+                "row": SHORT[method].replace("\n", " "),
+                "erratum": anchor,
+                "seeds": len(of_job),
+                **{
+                    f"{metric} change": _signed(of_job[f"{metric} change"])
+                    for metric in ("R@1", "NMI", "MAP@R")
+                },
+            }
+        )
+    columns = ["instead", "row", "erratum", "seeds"]
+    columns += [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
+    frame = pd.DataFrame(rows, columns=columns).set_index("instead")
+    return show_table(frame, "instead")
+
+
+def show_ablation_verdicts(
+    runs: pd.DataFrame,
+    base: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    names: Sequence[str] = tuple(SWITCHES),
+    against: str | None = None,
+) -> Markdown:
+    """A sentence on each ablation that was run, as a list.
+
+    Args:
+        runs: as ``qsel.ablations.gather`` returns them.
+        base: the table's own runs.
+        metrics: columns to compare.
+        names: of the ablations.
+        against: the row of the table to compare with; by default each one's own.
+    """
+    lines = [
+        f"- {ablations.verdict(runs, base, name, method, metric, against)}"
+        for name, method in ablations.shown(runs)
+        for metric in metrics
+        if name in names
+    ]
+    return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
+
+
+# --- figures ---------------------------------------------------------------------
+
+
+def training_curve(curve: pd.DataFrame) -> Figure:
+    """Loss over the epochs; of quadruplets also its parts, and the share without any.
+
+    Args:
+        curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
+            have a loss and no parts, and those without training are empty.
     """
     style()
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    if not len(curve):
+        return _only("not trained")
+    quadruplets = "zero" in curve
+    width = 8 if quadruplets else 4
+    figure = Figure(figsize=(width, 2.8), layout="constrained")
+    left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
     epochs = curve["epoch"]
     left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)")
-    left.plot(
-        epochs, curve["distance"], "--", color="#bb5566", label="two hinges of (5)"
-    )
-    left.plot(epochs, curve["global"], ":", color="#7f7f7f", label="global, (3)")
     left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    left.legend()
-    right.plot(epochs, 100 * curve["zero"], color="#004488")
-    right.set(xlabel="epoch", ylabel="quadruplets with zero hinges (%)", ylim=(0, 100))
+    if quadruplets:
+        hinges, whole = curve["distance"], curve["global"]
+        left.plot(epochs, hinges, "--", color="#bb5566", label="two hinges of (5)")
+        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)")
+        left.legend()
+        right[0].plot(epochs, 100 * curve["zero"], color="#004488")
+        label = "quadruplets with zero hinges (%)"
+        right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
     return figure
 
 
-def table_dots(runs: pd.DataFrame, metrics=("R@1", "NMI", "MAP@R")) -> Figure:
-    """One dot a run, one bar a mean, for each row of the table.
+def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
+    """One dot a run, one bar a mean, for each trained row; two panels side by side.
+
+    A dashed line is the trunk before training.
 
     Args:
         runs: as ``qsel.table1.gather`` returns them, in percent.
         metrics: columns, one panel each.
     """
     style()
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
-    panels = figure.subplots(1, len(metrics), sharey=True)
-    rows = list(METHODS)
-    for panel, metric in zip(panels, metrics, strict=True):
-        for y, method in enumerate(rows):
+    if not len(runs):
+        return _only("not run")
+    lines = -(-len(metrics) // 2)
+    figure = Figure(figsize=(5.2, 0.4 + 2.5 * lines), layout="constrained")
+    panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
+    for unused in panels.flat[len(metrics) :]:
+        unused.remove()
+    for panel, metric in zip(panels.flat, metrics, strict=False):
+        for y, method in enumerate(ROWS):
             values = runs.loc[runs.method == method, metric]
-            panel.plot(
-                values,
-                [y] * len(values),
-                MARKERS[method],
-                color=COLOURS[method],
-                alpha=0.7,
-                markeredgewidth=0,
-            )
-            panel.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color="black")
-        if metric == "R@1":
-            panel.axvline(runs["start R@1"].mean(), color="black", ls="--", lw=0.8)
+            _dots(panel, values, y, method)
+        if "start" in set(runs.method):
+            before = runs.loc[runs.method == "start", metric].mean()
+            panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
-    labels = [METHODS[method].replace(" Quadruplet Selection", "") for method in rows]
-    panels[0].set_yticks(range(len(rows)), [s.replace(", ", ",\n") for s in labels])
-    panels[0].invert_yaxis()
+    for panel in panels[:, 0]:
+        panel.set_yticks(range(len(ROWS)), [SHORT[m] for m in ROWS], fontsize=8)
+        panel.set_ylim(len(ROWS) - 0.5, -0.5)  # the table's first row on top
     return figure
+
+
+def ablation_dots(
+    runs: pd.DataFrame, metrics: Sequence[str] = ("R@1", "NMI")
+) -> Figure:
+    """How far each ablation moves its row: one dot a seed, one bar a mean.
+
+    The scale is linear up to one point on either side of zero and logarithmic beyond,
+    so that small changes show beside a collapse.
+
+    Args:
+        runs: as ``qsel.ablations.gather`` returns them.
+        metrics: one panel each.
+    """
+    style()
+    if not len(runs):
+        return _only("not run")
+    pairs = ablations.shown(runs)
+    size = (5.6, 1.1 + 0.27 * len(pairs))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for panel, metric in zip(panels, metrics, strict=True):
+        panel.axvline(0, color="black", lw=0.8)
+        for y, (name, method) in enumerate(pairs):
+            of_job = runs[(runs.ablation == name) & (runs.method == method)]
+            _dots(panel, of_job[f"{metric} change"], y, method)
+        panel.set_xscale("symlog", linthresh=1)
+        reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
+        panel.set_xlim(-1.3 * reach, 1.3 * reach)
+        ticks = (1, 10) if reach > 9 else (3,) if reach > 2.5 else (1,)
+        ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
+        panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel(f"change in {metric}\n(percentage points)")
+    labels = [f"{name}, {SHORT[method]}" for name, method in pairs]
+    labels = [label.replace("\n(control)", "").replace("_", " ") for label in labels]
+    panels[0].set_yticks(range(len(pairs)), labels, fontsize=8)
+    panels[0].set_ylim(len(pairs) - 0.5, -0.5)
+    return figure
+
+
+def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
+    look = dict(color=COLOURS[method], alpha=0.75, markeredgewidth=0, markersize=5)
+    panel.plot(values, [y] * len(values), MARKERS[method], **look)
+    if len(values):
+        panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
+
+
+def _only(words: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = Figure(figsize=(3, 0.6))
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    return figure
+
+
+def _signed(changes: pd.Series) -> str:
+    """The mean change with its sign, and its spread over seeds."""
+    changes = changes.dropna()
+    if not len(changes):
+        return "–"
+    text = spread(changes)
+    return text if text.startswith("-") else f"+{text}"

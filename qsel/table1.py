@@ -1,24 +1,21 @@
 """Table 1: the paper's rows as quoted, this package's runs beside them."""
 
 import os
+from collections.abc import Mapping
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import t as student_t
 
 from qsel import data as datasets
 from qsel.config import preset
+from qsel.data import ZeroShot
 from qsel.experiment import Setup, run
+from qsel.methods import TITLES
 from qsel.runs import Record, RunError
 
 METRICS = ("R@1", "R@2", "R@4", "R@8", "NMI")  # the paper's columns
-# The rows that are re-run; the third from the top is not in the paper.
-METHODS = {
-    "random": "Random Quadruplet Selection",
-    "hardest_negative": "Hardest negative, random positives",
-    "method1": "Proposed Method 1",
-    "method2": "Proposed Method 2",
-}
+MEASURED = (*METRICS, "MAP@R")
 # Table 1 of the paper, in percent, as printed.
 QUOTED = {
     "Semi-Hard": (51.54, 63.78, 73.52, 82.41, 55.38),
@@ -30,15 +27,10 @@ QUOTED = {
     "Proposed Method 1": (64.85, 75.59, 83.41, 89.55, 57.32),
     "Proposed Method 2": (66.06, 76.62, 84.84, 90.63, 57.00),
 }
-RECORDED = "stanford_cars-parts=train/frozen"  # below results/
-# What the paper claims, and what the control decides.
-COMPARISONS = (
-    ("method2", "method1"),
-    ("method1", "random"),
-    ("method2", "random"),
-    ("method2", "hardest_negative"),
-    ("method1", "hardest_negative"),
-)
+# Folders of recorded runs, below results/.
+RECORDED = "stanford_cars-parts=train/frozen"
+RECORDED_TUNED = "stanford_cars-parts=train/tuned-trunk"
+RECORDED_SYNTHCARS = "synthcars/laptop"
 # Runs of each row. Smoke only shows that everything runs; laptop has to stay within
 # minutes.
 SEEDS = {"smoke": 2, "laptop": 3, "frozen": 5, "paper": 5}
@@ -81,16 +73,26 @@ def one_run(
     Returns:
         What was asked for, the record, and the folder that holds it and the network.
     """
+    if workers is None:
+        workers = min(os.cpu_count() or 1, 8)
+    wanted = setup(datasets.load(source), source, preset_name, method, seed, settings)
+    folder = run_folder(runs, source, preset_name, method, seed)
+    return wanted, run(wanted, folder, workers=workers), folder
+
+
+def setup(
+    data: ZeroShot,
+    source: str,
+    preset_name: str,
+    method: str,
+    seed: int,
+    settings: Mapping[str, object] | None = None,
+) -> Setup:
+    """What is asked for: one row and seed of a preset, on data that is loaded."""
     config = preset(preset_name, method).with_settings(
         {**(settings or {}), "seed": seed}
     )
-    if workers is None:
-        workers = min(os.cpu_count() or 1, 8)
-    setup = Setup(
-        datasets.load(source), datasets.source_name(source), preset_name, config
-    )
-    folder = run_folder(runs, source, preset_name, method, seed)
-    return setup, run(setup, folder, workers=workers), folder
+    return Setup(data, datasets.source_name(source), preset_name, config)
 
 
 def gather(folder: str | Path) -> pd.DataFrame:
@@ -101,8 +103,10 @@ def gather(folder: str | Path) -> pd.DataFrame:
             folder holds runs of several presets or data sets; runs of different
             versions of the code, or on different images.
 
-    Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), R@1 of
-    the network's starting point, seconds of training, and the command.
+    Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), by_class
+    (counts of each unseen class), seconds of training, device, code (fingerprint of
+    the source), command, and record: where the record lies, from ``results`` on if it
+    is one of the recorded ones.
     """
     rows = []
     origin: dict[tuple, Path] = {}
@@ -122,9 +126,12 @@ def gather(folder: str | Path) -> pd.DataFrame:
                 "method": record.config["method"],
                 "seed": record.config["seed"],
                 **metrics,
-                "start R@1": 100 * record.baseline["R@1"],
+                "by_class": record.by_class,
                 "seconds": record.seconds["training"],
+                "device": record.device,
+                "code": record.versions.get("source"),
                 "command": record.command,
+                "record": _place(path, Path(folder)),
             }
         )
     frame = pd.DataFrame(rows)
@@ -136,45 +143,51 @@ def gather(folder: str | Path) -> pd.DataFrame:
                 f"{folder} holds several runs of {method}, seed {seed}; name the "
                 "folder of one data set and one preset"
             )
-        order = {method: i for i, method in enumerate(METHODS)}
+        order = {method: i for i, method in enumerate(TITLES)}
         frame = frame.sort_values(["method", "seed"], key=lambda c: c.replace(order))
     return frame.reset_index(drop=True)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """The re-run rows: "mean ± sd" over seeds of each metric, in percent."""
-    columns = [*METRICS, "MAP@R"]
+    """All rows as re-run: "mean ± sd" over seeds of each metric, in percent."""
     rows = {}
-    for method, name in METHODS.items():
+    for method, title in TITLES.items():
         of_row = runs[runs.method == method] if len(runs) else runs
-        rows[name] = {"runs": len(of_row)} | {
+        rows[title] = {"runs": len(of_row)} | {
             column: spread(of_row[column]) if len(of_row) else "not run"
-            for column in columns
+            for column in MEASURED
         }
     return pd.DataFrame(rows).T.rename_axis("method")
 
 
-def beside(
-    runs: pd.DataFrame, metrics: tuple[str, ...] = ("R@1", "NMI")
-) -> pd.DataFrame:
-    """Every row of the paper's Table 1 as quoted, and beside it as re-run, in percent.
+def beside(runs: pd.DataFrame, metrics: tuple[str, ...] = MEASURED) -> pd.DataFrame:
+    """Every row as quoted and as re-run, with the difference, command and record.
 
-    Rows that are not the paper's come last and have nothing quoted.
+    A difference is the re-run mean minus the quoted number, in percentage points. The
+    command and the record are those of the row's first seed.
 
     Example:
-        >>> beside(gather("no runs here"), ("R@1",)).loc["N-Pairs"].tolist()
-        ['53.90', 'not re-run']
+        >>> page = beside(gather("no runs here"), ("R@1",))
+        >>> page.loc["N-Pairs"].tolist()
+        ['53.90', 'not run', '–', '–', '–']
     """
     rerun = summary(runs)
     rows = {}
-    for name in dict.fromkeys([*QUOTED, *METHODS.values()]):
-        quoted = dict(zip(METRICS, QUOTED.get(name, ()), strict=False))
-        rows[name] = {}
+    for method, title in TITLES.items():
+        of_row = runs[runs.method == method] if len(runs) else runs
+        quoted = dict(zip(METRICS, QUOTED.get(title, ()), strict=False))
+        cells = {}
         for metric in metrics:
-            given = f"{quoted[metric]:.2f}" if quoted else "not in the paper"
-            here = rerun[metric].get(name, "not re-run")
-            rows[name] |= {f"{metric} quoted": given, f"{metric} here": here}
-    return pd.DataFrame(rows).T
+            number, gap = quoted.get(metric), "–"
+            if number is not None and len(of_row):
+                gap = f"{of_row[metric].mean() - number:+.2f}"
+            cells[f"{metric} quoted"] = "–" if number is None else f"{number:.2f}"
+            cells[f"{metric} re-run"] = rerun.loc[title, metric]
+            cells[f"{metric} difference"] = gap
+        for source in ("command", "record"):
+            cells[source] = of_row[source].iloc[0] if len(of_row) else "–"
+        rows[title] = cells
+    return pd.DataFrame(rows).T.rename_axis("method")
 
 
 def spread(values: pd.Series) -> str:
@@ -188,69 +201,45 @@ def spread(values: pd.Series) -> str:
     return f"{mean} ± {values.std():.2f}" if len(values) > 1 else mean
 
 
-def paired(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> pd.Series:
-    """How far method a is ahead of method b, seed by seed, in percentage points.
+def recorded(name: str = RECORDED) -> Path:
+    """A folder of recorded runs, from the root or a notebook; nothing may be in it.
 
-    Both rows of a seed start from the same weights and see the references in the same
-    order, so their difference varies less than either.
+    Args:
+        name: the folder's path below ``results``.
 
-    Example:
-        >>> runs = pd.DataFrame({"method": ["method1", "method2"] * 2,
-        ...                      "seed": [0, 0, 1, 1], "R@1": [1.0, 2.0, 2.0, 5.0]})
-        >>> paired(runs, "method2", "method1").tolist()
-        [1.0, 3.0]
+    Raises:
+        FileNotFoundError: no folder ``results`` here or one up.
     """
-    if not len(runs):
-        return pd.Series(dtype=float)
-    table = runs.pivot(index="seed", columns="method", values=metric)
-    table = table.reindex(columns=[a, b])  # a row that was not run is empty
-    return (table[a] - table[b]).dropna()
-
-
-def verdict(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> str:
-    """A sentence on two rows that says no more than the runs show.
-
-    A row is called ahead where the interval of a paired t-test (95 %) over the seeds
-    leaves out zero; where it does not, the rows are called level.
-
-    Example:
-        >>> runs = pd.DataFrame({"method": ["random", "method2"] * 3,
-        ...                      "seed": [0, 0, 1, 1, 2, 2],
-        ...                      "R@1": [40.0, 49.0, 40.5, 49.2, 39.8, 49.1]})
-        >>> verdict(runs, "method2", "random")
-        'Proposed Method 2 is ahead of Random Quadruplet Selection in R@1 by 9.00 \
-points (95 % interval 8.25 to 9.75, 3 seeds).'
-    """
-    gap = paired(runs, a, b, metric)
-    if len(gap) < 2:
-        return (
-            f"{METHODS[a]} and {METHODS[b]}: {len(gap)} common seeds, too few to tell."
-        )
-    if gap.mean() < 0:
-        a, b, gap = b, a, -gap
-    mean = gap.mean()
-    half = student_t.ppf(0.975, len(gap) - 1) * gap.std() / len(gap) ** 0.5
-    interval = f"95 % interval {mean - half:.2f} to {mean + half:.2f}, {len(gap)} seeds"
-    if mean > half:
-        return (
-            f"{METHODS[a]} is ahead of {METHODS[b]} in {metric} by {mean:.2f} points "
-            f"({interval})."
-        )
-    return (
-        f"{METHODS[a]} and {METHODS[b]} are level in {metric}: a difference of "
-        f"{mean:.2f} points ({interval})."
-    )
-
-
-def recorded() -> Path:
-    """The folder of the recorded runs on photographs, from the root or a notebook."""
     for root in (Path(), Path("..")):
-        if (found := root / "results" / RECORDED).is_dir():
-            return found
+        if (root / "results").is_dir():
+            return root / "results" / name
     raise FileNotFoundError(
-        f"no results/{RECORDED} here or one folder up; run from the repository's root "
-        "or its notebooks folder"
+        "no results folder here or one folder up; run from the repository's root or "
+        "its notebooks folder"
     )
+
+
+def link(record: str) -> str:
+    """Where a reader finds a record: its address, if the project has one, or its path.
+
+    Example:
+        >>> link("results/synthcars/laptop/random-seed0/record.json").split("/")[-1]
+        'record.json'
+    """
+    for line in metadata("qsel").get_all("Project-URL") or ():
+        label, address = line.split(", ", 1)
+        if label == "Repository" and record.startswith("results/"):
+            return f"{address.rstrip('/')}/blob/main/{record}"
+    return record
+
+
+def _place(path: Path, folder: Path) -> str:
+    """A record's path without the machine's folders around it."""
+    parts = path.parts
+    if "results" in parts:
+        from_results = len(parts) - 1 - parts[::-1].index("results")
+        return "/".join(parts[from_results:])
+    return path.relative_to(folder).as_posix()
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -86,6 +86,19 @@ def test_counts_and_draws_reach_every_partner_equally(labels):
 
 
 @given(labelled())
+def test_draws_of_any_other_fine_class(labels):
+    fine, coarse = labels
+    classes, f = ClassIndex(fine, coarse), fine.tolist()
+    for r in range(len(f)):
+        expected = [i for i in range(len(f)) if f[i] != f[r]]
+        if expected:
+            k = len(expected)
+            u = (torch.arange(k, dtype=torch.float64) + 0.5) / k
+            drawn = classes.draw_other_fine(torch.tensor([r]).expand(k), u)
+            assert sorted(drawn.tolist()) == expected
+
+
+@given(labelled())
 def test_siblings_are_the_other_fine_classes_of_the_coarse_class(labels):
     fine, coarse = labels
     classes = ClassIndex(fine, coarse)

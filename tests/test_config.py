@@ -58,7 +58,7 @@ def test_tuned_settings_reach_one_method_only(monkeypatch):
 def test_unknown_preset_and_method():
     with pytest.raises(ValueError, match="no preset 'huge'; expected one of paper"):
         preset("huge")
-    with pytest.raises(ValueError, match="method='method3'; expected one of random"):
+    with pytest.raises(ValueError, match="method='method3'; expected one of semi_hard"):
         preset("smoke", "method3")
 
 

@@ -6,10 +6,13 @@ import socket
 
 import pytest
 import tiny
+import torch
 
 from qsel import config as settings
 from qsel import experiment, training
-from qsel.experiment import Setup, describe, finished, load_model, run
+from qsel.experiment import Setup, describe, finished, load_model, run, untrained
+from qsel.inputs import MEAN, STD
+from qsel.methods import UNTRAINED
 from qsel.runs import Record, RunError, command
 from qsel.training import TrainingError, embed, evaluate
 
@@ -47,8 +50,30 @@ def test_the_record_is_of_the_network_beside_it(tmp_path):
     model, _, test = load_model(asked, folder, tiny.CPU)
     labels = asked.data.test.hierarchy.fine
     assert evaluate(embed(model, test), labels) == record.metrics
-    (plain,) = test.everything()
-    assert evaluate(plain, labels) == record.baseline
+    hits, images = (sum(record.by_class[name]) for name in ("R@1", "images"))
+    assert record.metrics["R@1"] == hits / images
+
+
+@pytest.mark.parametrize("method", UNTRAINED)
+def test_rows_without_training(tmp_path, trains, method):
+    asked, folder = setup(method=method), tmp_path / "run"
+    record = run(asked, folder, tiny.CPU)
+    assert not trains and record.curve == []
+    assert [p.name for p in folder.iterdir()] == ["record.json"]
+    assert run(asked, folder, tiny.CPU) == record
+    _, _, inputs = training.prepare(asked.data, asked.config, tiny.CPU)
+    if method == "start":
+        expected = inputs.raw
+    else:
+        pixels = asked.data.test.pixels.flatten(1).float() / 255
+        mean, std = (torch.tensor(x).repeat_interleave(16 * 16) for x in (MEAN, STD))
+        expected = (pixels - mean) / std
+    expected = torch.nn.functional.normalize(expected, dim=1)
+    assert torch.allclose(untrained(asked, tiny.CPU), expected, atol=1e-5)
+    labels = asked.data.test.hierarchy.fine
+    assert record.metrics["R@1"] == evaluate(expected, labels)["R@1"]
+    with pytest.raises(RunError, match="no trained network"):
+        load_model(asked, folder, tiny.CPU)
 
 
 def test_a_trained_trunk_comes_back_too(tmp_path):

@@ -9,7 +9,7 @@ from qsel import figures_losses, losses
 from qsel.data.loading import ImageSet
 from qsel.figures_losses import P_MINUS, P_PLUS, N
 from qsel.hierarchy import Hierarchy
-from qsel.table1 import COMPARISONS
+from qsel.table1_verdicts import COMPARISONS
 
 HELD = {P_PLUS: 0.5, P_MINUS: 1.1, N: 1.6}
 

@@ -85,6 +85,15 @@ def test_lacking_is_its_slow_twin(sample):
     assert labels.lacking() == slow_lacking(*sample)
 
 
+@given(labelled())
+def test_members_are_the_samples_of_each_class(sample):
+    labels = Hierarchy.from_names(*sample)
+    found = [m.tolist() for m in labels.members()]
+    f = labels.fine.tolist()
+    expected = [[i for i in range(len(f)) if f[i] == c] for c in sorted(set(f))]
+    assert found == expected
+
+
 @given(labelled(smallest=3))
 def test_references_is_its_slow_twin(sample):
     labels = Hierarchy.from_names(*sample)

@@ -1,6 +1,7 @@
 """Equations (1) to (6) against slow loops written from the paper."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -142,6 +143,31 @@ class TestAgainstLoops:
         four = embeddings(dtype, 4, batch)
         got = losses.global_loss(*four, *margins, *weights)
         assert_close(got, slow_global(*four, *margins, *weights), dtype)
+
+    @pytest.mark.parametrize("batch", [2, 7])
+    @pytest.mark.parametrize("variance", ["unbiased", "squared"])
+    def test_equation_3_with_the_other_variances(self, dtype, variance, batch):
+        four = embeddings(dtype, 4, batch)
+        expected = slow_global(*four, 0.7, 0.3, 1, 1)
+        for other in four[1:]:
+            d = slow_distances(four[0], other)
+            expected -= statistics.pvariance(d)
+            if variance == "unbiased":
+                expected += statistics.variance(d)
+            else:
+                expected += statistics.pvariance([x**2 / 4 for x in d])
+        got = losses.global_loss(*four, variance=variance)
+        assert_close(got, expected, dtype)
+        both = losses.combined_loss(*four, variance=variance)
+        assert torch.allclose(both, losses.joint_loss(*four) + got)
+
+    def test_variances_that_cannot_be(self, dtype):
+        one = embeddings(dtype, 4, 1)
+        assert losses.global_loss(*one, variance="squared").isfinite()
+        with pytest.raises(ValueError, match="of a single quadruplet is undefined"):
+            losses.global_loss(*one, variance="unbiased")
+        with pytest.raises(ValueError, match="variance='none'; expected 'biased'"):
+            losses.global_loss(*one, variance="none")
 
     @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
     @pytest.mark.parametrize("weights", [(0.08, 0.25), (0.25, 0.08), (1.0, 0.0)])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from qsel import map_at_r, nmi, recall_at_k
+from qsel.metrics import hits_by_class
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -87,6 +88,20 @@ def test_recall_is_that_of_a_loop(case):
     assert tuple(found) == ks
     for k in ks:
         assert found[k] == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
+
+
+@given(cases())
+def test_hits_by_class_add_up_to_recall(case):
+    points, labels = case
+    found = hits_by_class(points, labels)
+    classes = sorted(set(labels.tolist()))
+    nearest = [order[0] for order in slow_ranking(points)]
+    for c, images, hits in zip(classes, found["images"], found["R@1"], strict=True):
+        members = [i for i, label in enumerate(labels.tolist()) if label == c]
+        assert images == len(members)
+        assert hits == sum(labels[nearest[i]] == c for i in members)
+    total = sum(found["R@1"]) / sum(found["images"])
+    assert total == pytest.approx(recall_at_k(points, labels, (1,))[1])
 
 
 @settings(max_examples=200)

@@ -63,13 +63,8 @@ def correlated(n=500, features=6):
     return torch.randn(n, features, generator=generator) @ mix + 5
 
 
-def seen_by_the_layer(head, x):
-    """What reaches the last fully connected layer."""
-    caught = []
-    hook = head.embedding.register_forward_hook(lambda m, i, o: caught.append(i[0]))
-    head.eval()(x)
-    hook.remove()
-    return caught[0].double()
+def seen_by_the_layer(head: Head, x: torch.Tensor) -> torch.Tensor:
+    return head.standardised(x).double()
 
 
 def test_whitening_gives_identity_covariance():
@@ -107,6 +102,7 @@ def test_standardised_head_survives_saving(tmp_path):
     other.standardise(-x, 1.0)
     torch.save(head.state_dict(), tmp_path / "head.pt")
     other.load_state_dict(torch.load(tmp_path / "head.pt", weights_only=True))
+    assert torch.equal(head.standardised(x), other.standardised(x))
     assert torch.equal(head.eval()(x)[0], other.eval()(x)[0])
 
 

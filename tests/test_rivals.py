@@ -9,11 +9,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qsel import rivals
+from qsel import medoids as medoid_search
+from qsel.medoids import agreement, cluster_assignments, find_medoids
 from qsel.rivals import (
-    cluster_assignments,
     clustering_loss,
-    find_medoids,
     lifted_structure_loss,
     n_pairs_loss,
     semi_hard_loss,
@@ -330,9 +329,9 @@ def test_clustering_value_and_gradient_for_the_medoids_found(seed, gamma):
 def test_medoids_are_those_of_the_slow_search(seed, gamma, monkeypatch):
     x, labels = random_batch(seed, size=11)
     names = labels.tolist()
-    refined = slow_medoids(x, names, gamma, rivals.REFINEMENT_ROUNDS)
+    refined = slow_medoids(x, names, gamma, medoid_search.REFINEMENT_ROUNDS)
     assert found(x, names, gamma) == refined
-    monkeypatch.setattr(rivals, "REFINEMENT_ROUNDS", 0)
+    monkeypatch.setattr(medoid_search, "REFINEMENT_ROUNDS", 0)
     assert found(x, names, gamma) == slow_medoids(x, names, gamma, 0)
 
 
@@ -342,7 +341,7 @@ def test_refinement_never_lowers_the_score_and_sometimes_raises_it(monkeypatch):
         x, labels = random_batch(seed, size=10)
         scores = []
         for rounds in range(3):
-            monkeypatch.setattr(rivals, "REFINEMENT_ROUNDS", rounds)
+            monkeypatch.setattr(medoid_search, "REFINEMENT_ROUNDS", rounds)
             medoids = found(x, labels.tolist(), 1.0)
             scores.append(slow_score(x, labels.tolist(), medoids, 1.0).item())
         gains += [scores[1] - scores[0], scores[2] - scores[1]]
@@ -372,7 +371,7 @@ def test_each_candidate_has_the_score_of_its_medoids(batch, data, gamma):
     medoids, candidates = list(order[:count]), np.array(order[count:])
     d = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").numpy()
     classes = np.unique(labels, return_inverse=True)[1]
-    scores = rivals._scores(d, classes, gamma, medoids, candidates)
+    scores = medoid_search._scores(d, classes, gamma, medoids, candidates)
     expected = [
         slow_score(x, labels, [*medoids, c], gamma).item() for c in candidates.tolist()
     ]
@@ -385,7 +384,10 @@ def test_assignments_are_the_nearest_lowest_row(batch, data):
     size = len(labels)
     medoids = data.draw(st.lists(st.integers(0, size - 1), min_size=1, unique=True))
     d = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").numpy()
-    assert cluster_assignments(d, medoids).tolist() == slow_assignments(x, medoids)
+    owner = slow_assignments(x, medoids)
+    assert cluster_assignments(d, medoids).tolist() == owner
+    classes = np.unique(labels, return_inverse=True)[1]
+    assert agreement(d, classes, medoids) == pytest.approx(slow_nmi(owner, labels))
 
 
 # All of them.

@@ -69,6 +69,24 @@ def twin_method2(d, fine, coarse, r, sibling):
     return positive(d, r, n, pps, r), positive(d, r, n, of_sibling, r), n
 
 
+def twin_switched(d, fine, coarse, r, method, n, pn, siblings, fallback):
+    """P⁺ and P⁻ with the switches; N, and a drawn sibling class, are given."""
+    pps, pns, _ = partners(fine, coarse, r)
+    if siblings == "drawn":
+        pns = [i for i in pns if fine[i] == fine[pn]]
+    elif siblings == "coarse":
+        pns = [i for i in range(len(fine)) if coarse[i] == coarse[r] and i != r]
+    centre = n if method == "method1" else r
+    chosen = []
+    for candidates in (pps, pns):
+        outside = any(d[r][i] > d[r][n] for i in candidates)
+        if method == "method1" and fallback == "nearest" and not outside:
+            chosen.append(nearest(d, n, candidates))
+        else:
+            chosen.append(positive(d, r, n, candidates, centre))
+    return chosen
+
+
 def usable(fine, coarse):
     return [r for r in range(len(fine)) if all(partners(fine, coarse, r))]
 
@@ -230,6 +248,80 @@ def test_ties_are_those_of_brute_force(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
         assert_agrees(points.to(dtype), fine, coarse)
+
+
+@settings(max_examples=60)
+@given(
+    tied_cases(),
+    st.sampled_from(["method1", "method2"]),
+    st.sampled_from(["nearest", "random"]),
+    st.sampled_from(["all", "drawn", "coarse"]),
+    st.sampled_from(["furthest", "nearest"]),
+    st.integers(0, 9),
+)
+def test_switches_are_those_of_brute_force(
+    case, method, negative, siblings, fallback, seed
+):
+    points, fine, coarse, dtype, _ = case
+    points = points.to(dtype)
+    f, c, d = fine.tolist(), coarse.tolist(), squared_distances(points)
+    if not (references := usable(f, c)):
+        return
+    found = select_quadruplets(
+        points,
+        fine,
+        coarse,
+        torch.tensor(references),
+        method,
+        torch.Generator().manual_seed(seed),
+        negative=negative,
+        siblings=siblings,
+        fallback=fallback,
+    )
+    for r, pp, pn, n in found.stack().T.tolist():
+        _, _, ns = partners(f, c, r)
+        assert n == nearest(d, r, ns) if negative == "nearest" else n in ns
+        twin = twin_switched(d, f, c, r, method, n, pn, siblings, fallback)
+        assert [pp, pn] == twin
+
+
+def test_switches_change_what_they_say():
+    """R at 0, its class at 1 and 2, a sibling at 3 and -4, N at 5."""
+    points = torch.tensor([[0.0], [1.0], [2.0], [3.0], [-4.0], [5.0]])
+    fine = torch.tensor([0, 0, 0, 1, 1, 2])
+    coarse = torch.tensor([0, 0, 0, 0, 0, 1])
+
+    def chosen(method="method1", **switches):
+        r = torch.tensor([0])
+        q = select_quadruplets(points, fine, coarse, r, method, **switches)
+        return q.positive_positive.item(), q.positive_negative.item()
+
+    assert chosen() == (2, 4)  # nothing outside: the furthest from R
+    assert chosen(fallback="nearest") == (2, 3)  # the nearest to N
+    assert chosen("method2", fallback="nearest") == (2, 4)  # of Method 1 only
+    points[5] = 1.5  # now 2, 3 and -4 lie outside
+    assert chosen() == (2, 3)
+    assert chosen(siblings="coarse") == (2, 2)  # R's own class as well
+
+
+def test_a_random_negative_is_uniform():
+    fine, coarse = torch.tensor([0, 0, 1, 2, 2, 3]), torch.tensor([0, 0, 0, 1, 1, 1])
+    r = torch.zeros(3000, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    q = select_quadruplets(
+        torch.randn(6, 2, generator=generator),
+        *(fine, coarse, r, "method2", generator),
+        negative="random",
+    )
+    assert_uniform(q.negative, [3, 4, 5])
+
+
+@pytest.mark.parametrize("switch", ["negative", "siblings", "fallback"])
+def test_an_unknown_switch_is_refused(switch):
+    points, fine = torch.randn(6, 2), torch.tensor([0, 0, 1, 2, 2, 3])
+    coarse = torch.tensor([0, 0, 0, 1, 1, 1])
+    with pytest.raises(ValueError, match=f"{switch}='none'; expected one of"):
+        select_quadruplets(points, fine, coarse, torch.tensor([0]), **{switch: "none"})
 
 
 def test_the_sphere_itself_is_not_outside():

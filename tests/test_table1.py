@@ -1,53 +1,43 @@
 """Table 1: quoted numbers, recorded runs, and what they show."""
 
+import json
 import math
 import re
+from email.message import Message
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import tiny
-from scipy import stats
 
 from qsel import table1
 from qsel.config import CHOICES, PRESETS
+from qsel.figures_results import table_dots
+from qsel.methods import TITLES, UNTRAINED
 from qsel.runs import Record, RunError
-from qsel.table1 import METHODS, METRICS, QUOTED, gather, paired, summary, verdict
+from qsel.table1 import MEASURED, METRICS, QUOTED, beside, gather, summary
+from qsel.table1_verdicts import verdict
 
 PAPER_TEXT = Path(__file__).parents[2] / "shared" / "paper.txt"
-RANDOM = {
-    "method1": [48.1, 49.3, 47.2, 48.8, 50.0],
-    "method2": [49.0, 50.1, 48.9, 49.9, 50.3],
-    "random": [40.2, 39.5, 41.0, 40.4, 39.9],
-}
+CLASSES = [5, 7, 4]  # images of the unseen classes
 
 
-def frame(**methods) -> pd.DataFrame:
-    """Runs with R@1 as given, one seed after another."""
-    return pd.DataFrame(
-        [
-            {"method": method, "seed": seed, "R@1": value}
-            for method, values in methods.items()
-            for seed, value in enumerate(values)
-        ]
-    )
-
-
-def write_runs(folder: Path, methods=tuple(METHODS), seeds=3) -> dict:
+def write_runs(folder: Path, methods=tuple(TITLES), seeds=3) -> dict:
     """Records with random metrics; returns what was written."""
     random, written = np.random.default_rng(0), {}
     for method in methods:
         for seed in range(seeds):
-            names = [*METRICS, "MAP@R", "NMI sd"]
+            names = [*MEASURED, "NMI sd"]
+            hits = random.integers(0, np.array(CLASSES) + 1).tolist()
             metrics = dict(zip(names, random.random(len(names)).tolist(), strict=True))
+            metrics["R@1"] = sum(hits) / sum(CLASSES)
             written[method, seed] = metrics
             Record(
                 config=tiny.config(method=method, seed=seed).to_dict(),
                 preset="smoke",
                 data={"name": "tiny"},
                 metrics=metrics,
-                baseline={"R@1": 0.25},
+                by_class={"images": CLASSES, "R@1": hits},
                 curve=[],
                 command=f"qsel train --method {method} --seed {seed}",
                 versions={},
@@ -73,12 +63,13 @@ def test_quoted_numbers_are_the_papers():
     assert printed == QUOTED and list(printed) == list(QUOTED)
 
 
-def test_every_rerun_row_is_a_method_and_the_papers_three_are_quoted():
-    assert set(METHODS) == set(CHOICES["method"])
-    assert set(METHODS.values()) - set(QUOTED) == {METHODS["hardest_negative"]}
+def test_every_row_is_a_method_and_the_papers_are_quoted():
+    assert set(TITLES) == set(CHOICES["method"])
+    not_quoted = {TITLES[m] for m in (*UNTRAINED, "hardest_negative")}
+    assert set(TITLES.values()) - set(QUOTED) == not_quoted
+    assert set(QUOTED) <= set(TITLES.values())
     assert all(len(row) == len(METRICS) for row in QUOTED.values())
     assert set(table1.SEEDS) == set(PRESETS)
-    assert {m for pair in table1.COMPARISONS for m in pair} <= set(METHODS)
 
 
 # --- gathering -------------------------------------------------------------------
@@ -87,12 +78,14 @@ def test_every_rerun_row_is_a_method_and_the_papers_three_are_quoted():
 def test_gather_reads_every_record(tmp_path):
     written = write_runs(tmp_path)
     runs = gather(tmp_path)
-    assert len(runs) == len(METHODS) * 3
-    assert runs.method.drop_duplicates().tolist() == list(METHODS)
+    assert len(runs) == len(TITLES) * 3
+    assert runs.method.drop_duplicates().tolist() == list(TITLES)
     for row in runs.to_dict("records"):
         for name, value in written[row["method"], row["seed"]].items():
             assert row[name] == pytest.approx(100 * value, rel=1e-12)
-        assert row["start R@1"] == 25 and row["seconds"] == 2.5
+        assert row["seconds"] == 2.5 and row["device"] == "cpu"
+        assert sum(row["by_class"]["R@1"]) / 16 == pytest.approx(row["R@1"] / 100)
+        assert row["record"] == f"{row['method']}-seed{row['seed']}/record.json"
         assert f"--seed {row['seed']}" in row["command"]
     for _, rows in runs.groupby("method"):
         assert rows.seed.tolist() == [0, 1, 2]
@@ -114,7 +107,7 @@ def test_gather_names_a_broken_record(tmp_path):
 def test_gather_of_nothing_is_empty(tmp_path):
     assert len(gather(tmp_path)) == 0
     table = summary(gather(tmp_path))
-    assert table.index.tolist() == list(METHODS.values())
+    assert table.index.tolist() == list(TITLES.values())
     assert (table.drop(columns="runs") == "not run").all(axis=None)
 
 
@@ -130,8 +123,8 @@ def test_summary_is_mean_and_standard_deviation(tmp_path):
     written = write_runs(tmp_path, ["random", "method2"])
     table = summary(gather(tmp_path))
     assert table.index.name == "method"
-    for method, name in METHODS.items():
-        for metric in [*METRICS, "MAP@R"]:
+    for method, name in TITLES.items():
+        for metric in MEASURED:
             if method not in ("random", "method2"):
                 assert table.loc[name, metric] == "not run"
                 assert table.loc[name, "runs"] == 0
@@ -145,92 +138,110 @@ def test_summary_is_mean_and_standard_deviation(tmp_path):
 
 def test_one_run_has_no_spread(tmp_path):
     write_runs(tmp_path, ["random"], seeds=1)
-    cell = summary(gather(tmp_path)).loc[METHODS["random"], "R@1"]
+    cell = summary(gather(tmp_path)).loc[TITLES["random"], "R@1"]
     assert re.fullmatch(r"\d+\.\d\d", cell)
 
 
-# --- comparing -------------------------------------------------------------------
+@pytest.mark.parametrize("what", ["versions", "data"])
+def test_runs_of_other_code_or_other_images_do_not_mix(tmp_path, what):
+    write_runs(tmp_path, ["random"])
+    path = tmp_path / "random-seed1" / "record.json"
+    record = json.loads(path.read_text())
+    record[what] = {"source": "another", "name": "another"}
+    path.write_text(json.dumps(record))
+    with pytest.raises(RunError, match="do not compare"):
+        gather(tmp_path)
 
 
-def test_paired_goes_seed_by_seed():
-    runs = frame(**RANDOM).sample(frac=1, random_state=0)
-    gaps = paired(runs, "method2", "method1")
-    expected = np.subtract(RANDOM["method2"], RANDOM["method1"])
-    assert gaps.sort_index().tolist() == pytest.approx(expected.tolist())
+# --- the page's table ------------------------------------------------------------
 
 
-def test_paired_leaves_out_seeds_that_one_row_lacks():
-    runs = frame(method1=[1.0, 2.0, 3.0], method2=[5.0])
-    assert paired(runs, "method2", "method1").tolist() == [4.0]
+def test_beside_is_quoted_rerun_and_difference(tmp_path):
+    written = write_runs(tmp_path)
+    page = beside(gather(tmp_path))
+    assert page.index.tolist() == list(TITLES.values())
+    for method, title in TITLES.items():
+        for metric in MEASURED:
+            mean = sum(100 * written[method, seed][metric] for seed in range(3)) / 3
+            cells = page.loc[title]
+            assert cells[f"{metric} re-run"].startswith(f"{mean:.2f} ± ")
+            if title not in QUOTED or metric not in METRICS:
+                assert cells[f"{metric} quoted"] == "–"
+                assert cells[f"{metric} difference"] == "–"
+                continue
+            number = QUOTED[title][METRICS.index(metric)]
+            assert float(cells[f"{metric} quoted"]) == number
+            gap = float(cells[f"{metric} difference"])
+            assert gap == pytest.approx(mean - number, abs=0.00501)
+            assert cells[f"{metric} difference"][0] in "+-"
+        assert f"--method {method} --seed 0" in page.loc[title, "command"]
+        assert page.loc[title, "record"] == f"{method}-seed0/record.json"
 
 
-@pytest.mark.parametrize("runs", [frame(method1=[1.0, 2.0]), frame(random=[1.0])])
-def test_paired_without_one_of_the_rows_is_empty(runs):
-    assert len(paired(runs, "method1", "method2")) == 0
+def test_a_hole_shows(tmp_path):
+    write_runs(tmp_path, ["random", "start"])
+    page = beside(gather(tmp_path), ("R@1",))
+    hole = page.loc["N-Pairs"].tolist()
+    assert hole == [f"{QUOTED['N-Pairs'][0]:.2f}", "not run", "–", "–", "–"]
+    assert "not run" not in page.loc[TITLES["start"]].tolist()
 
 
-def interval(a, b):
-    """Mean gap and its 95 % interval, by scipy's paired t-test."""
-    found = stats.ttest_rel(RANDOM[a], RANDOM[b])
-    low, high = found.confidence_interval(0.95)
-    return f"{low:.2f} to {high:.2f}, 5 seeds", found.pvalue
+def test_a_changed_record_changes_table_figure_and_sentence(tmp_path):
+    """No number on the page is typed: all of them follow the records."""
+    write_runs(tmp_path)
+    path = tmp_path / "method2-seed0" / "record.json"
+
+    def page():
+        runs = gather(tmp_path)
+        panel = table_dots(runs).axes[0]
+        dots = np.concatenate([line.get_xdata() for line in panel.lines])
+        return {
+            "table": beside(runs).loc[TITLES["method2"]].tolist(),
+            "other rows": beside(runs).drop(TITLES["method2"]).to_csv(),
+            "summary": summary(runs).loc[TITLES["method2"]].tolist(),
+            "figure": sorted(dots.tolist()),
+            "sentence": verdict(runs, "method2", "method1"),
+        }
+
+    before = page()
+    record = json.loads(path.read_text())
+    hits = CLASSES if sum(record["by_class"]["R@1"]) < sum(CLASSES) else [0, 0, 0]
+    record["by_class"]["R@1"] = hits
+    record["metrics"]["R@1"] = sum(hits) / sum(CLASSES)
+    path.write_text(json.dumps(record))
+    after = page()
+    assert {name for name in before if before[name] != after[name]} == {
+        *("table", "summary", "figure", "sentence")
+    }
 
 
-def test_ahead():
-    bounds, p = interval("method2", "random")
-    assert p < 0.05
-    said = verdict(frame(**RANDOM), "method2", "random")
-    assert said.startswith(f"{METHODS['method2']} is ahead of {METHODS['random']}")
-    assert "in R@1" in said and bounds in said
+def test_a_recorded_run_is_named_from_results_on(tmp_path):
+    folder = tmp_path / "results" / "somewhere" / "results" / "cars" / "frozen"
+    write_runs(folder, ["random"], seeds=1)
+    found = gather(folder).record.tolist()
+    assert found == ["results/cars/frozen/random-seed0/record.json"]
 
 
-def test_behind_is_the_other_ahead():
-    runs = frame(**RANDOM)
-    assert verdict(runs, "random", "method2") == verdict(runs, "method2", "random")
+@pytest.mark.parametrize("urls", [None, ["Homepage, https://one.example"]])
+def test_a_record_without_an_address_is_named_by_its_path(monkeypatch, urls):
+    projects(monkeypatch, urls)
+    assert table1.link("results/a/record.json") == "results/a/record.json"
 
 
-def test_level():
-    runs = frame(method1=[48.0, 50.0, 49.0], method2=[49.0, 49.0, 49.3])
-    said = verdict(runs, "method2", "method1")
-    assert "are level in R@1" in said and "3 seeds" in said
-    assert stats.ttest_rel([49.0, 49.0, 49.3], [48.0, 50.0, 49.0]).pvalue > 0.05
-    assert "are level" in verdict(frame(method1=[1, 2], method2=[1, 2]), *METHODS_12)
+def test_a_record_with_an_address_is_linked(monkeypatch):
+    projects(
+        monkeypatch, ["Docs, https://a.example", "Repository, https://b.example/q/"]
+    )
+    found = table1.link("results/a=b/record.json")
+    assert found == "https://b.example/q/blob/main/results/a=b/record.json"
+    assert table1.link("random-seed0/record.json") == "random-seed0/record.json"
 
 
-METHODS_12 = ("method1", "method2")
-
-
-def test_the_verdict_follows_the_t_test():
-    random = np.random.default_rng(1)
-    for _ in range(50):
-        a = random.normal(50, 1, 4)
-        b = random.normal(50 + random.normal(0, 1.5), 1, 4)
-        said = verdict(frame(method1=a, method2=b), *METHODS_12)
-        found = stats.ttest_rel(a, b)
-        assert ("is ahead of" in said) == (found.pvalue < 0.05)
-        first = METHODS["method1" if a.mean() > b.mean() else "method2"]
-        assert said.startswith(first)
-
-
-@pytest.mark.parametrize(
-    ("runs", "common"),
-    [
-        (frame(method1=[1.0], method2=[2.0]), 1),
-        (frame(method1=[1.0, 2.0]), 0),
-        (frame(random=[1.0, 2.0]), 0),
-        (pd.DataFrame(), 0),
-    ],
-)
-def test_too_few(runs, common):
-    said = verdict(runs, *METHODS_12)
-    assert f"{common} common seeds, too few to tell" in said
-
-
-def test_another_metric():
-    runs = frame(method1=[1.0, 2.0, 3.0], method2=[2.0, 3.0, 4.1])
-    runs["NMI"] = -runs["R@1"]
-    said = verdict(runs, *METHODS_12, metric="NMI")
-    assert said.startswith(METHODS["method1"]) and "in NMI" in said
+def projects(monkeypatch, urls):
+    metadata = Message()
+    for url in urls or ():
+        metadata["Project-URL"] = url
+    monkeypatch.setattr(table1, "metadata", lambda name: metadata)
 
 
 # --- running ---------------------------------------------------------------------
@@ -241,10 +252,10 @@ def test_folders_of_different_runs_differ():
         table1.run_folder("runs", source, preset, method, seed)
         for source in ("synthcars", "a/cars", "a/cars?parts=train", "a/cars?seed=1")
         for preset in ("smoke", "laptop")
-        for method in METHODS
+        for method in TITLES
         for seed in (0, 1, 10)
     }
-    assert len(folders) == 4 * 2 * 4 * 3
+    assert len(folders) == 4 * 2 * len(TITLES) * 3
     assert not any(set("?&") & set(folder.as_posix()) for folder in folders)
 
 
@@ -266,8 +277,10 @@ def test_recorded_runs_are_found_or_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="results"):
         table1.recorded()
-    (tmp_path / "results" / table1.RECORDED).mkdir(parents=True)
+    (tmp_path / "results").mkdir()
     (tmp_path / "notebooks").mkdir()
     here = table1.recorded().resolve()
+    assert here == (tmp_path / "results" / table1.RECORDED).resolve()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert table1.recorded().resolve() == here
+    assert len(gather(table1.recorded("nothing/yet"))) == 0

@@ -1,0 +1,348 @@
+"""Ablations: what changes when one decision is taken otherwise.
+
+Most decisions are readings of a passage that the paper leaves open (`book/errata.md`);
+the others ask where a result comes from. Each is run with the settings that its row was
+tuned to, changed in one thing, and compared with that row's own runs, seed by seed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from qsel import data as datasets
+from qsel import experiment, table1
+from qsel.config import Config, preset
+from qsel.methods import QUADRUPLETS, TITLES
+from qsel.runs import RunError
+from qsel.table1_verdicts import compare, of_row, sentence
+
+RECORDED = f"{table1.RECORDED}-ablations"  # below results/
+SEEDS = 3
+ONE, TWO = ("method1",), ("method2",)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One decision, taken otherwise.
+
+    Attributes:
+        words: what is done instead, in few words.
+        settings: what changes; a function is given the row's own settings.
+        rows: the rows it is run with.
+        erratum: its number in the errata, if the paper leaves the decision open.
+        options: of the data source.
+    """
+
+    words: str
+    settings: Mapping[str, object | Callable[[Config], object]]
+    rows: tuple[str, ...] = TWO
+    erratum: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, base: Config) -> dict[str, object]:
+        """The settings that change, for a row whose own settings are ``base``.
+
+        Example:
+            >>> SWITCHES["twice_as_long"].changed(Config(epochs=7))
+            {'epochs': 14}
+        """
+        return {
+            name: value(base) if callable(value) else value
+            for name, value in self.settings.items()
+        }
+
+
+SWITCHES = {
+    # The losses.
+    "lambda_swapped": Ablation(
+        "the two class weights exchanged: coarse 0.25, fine 0.08",
+        dict(coarse_weight=0.25, fine_weight=0.08),
+        erratum=2,
+    ),
+    "margin_derived": Ablation(
+        "m₁ instead of m₁ − m₂ in equation (5)", dict(first_margin="derived"), erratum=3
+    ),
+    "variance_unbiased": Ablation(
+        "variance divided by B − 1", dict(variance="unbiased"), erratum=4
+    ),
+    "variance_squared": Ablation(
+        "variance of D²/4, as in the original global loss",
+        dict(variance="squared"),
+        erratum=4,
+    ),
+    # A sum has B times the gradient of a mean. With a B-th of the learning rate, and B
+    # times the weight decay, which it multiplies too, only the global loss changes.
+    "summed": Ablation(
+        "sum over the batch at an equal step, so that the global loss weighs 1/B",
+        dict(
+            reduction="sum",
+            learning_rate=lambda base: base.learning_rate / base.batch,
+            weight_decay=lambda base: base.weight_decay * base.batch,
+        ),
+        erratum=5,
+    ),
+    # The tuned learning rate belongs to embeddings of unit length.
+    "unnormalised": Ablation(
+        "embeddings of any length, learning rate 0.001",
+        dict(normalise=False, learning_rate=0.001),
+        erratum=6,
+    ),
+    # The selection.
+    "refresh_5": Ablation("embedded again every 5 steps", dict(refresh=5), erratum=7),
+    "refresh_epoch": Ablation(
+        "embedded again once an epoch", dict(refresh=None), erratum=7
+    ),
+    "fallback_nearest": Ablation(
+        "nothing outside the sphere: the candidate nearest to N",
+        dict(fallback="nearest"),
+        ONE,
+        erratum=8,
+    ),
+    "siblings_coarse": Ablation(
+        "P⁻ from the whole coarse class, R's fine class included",
+        dict(siblings="coarse"),
+        ONE,
+        erratum=9,
+    ),
+    "siblings_drawn": Ablation(
+        "P⁻ from one sibling class, drawn", dict(siblings="drawn"), ONE, erratum=10
+    ),
+    "siblings_all": Ablation(
+        "P⁻ from all sibling classes", dict(siblings="all"), erratum=10
+    ),
+    "random_negative": Ablation(
+        "the sphere around a random negative", dict(negative="random"), ONE + TWO
+    ),
+    # The experiment.
+    "body9": Ablation(
+        "nine body types as coarse classes",
+        {},
+        QUADRUPLETS,
+        erratum=11,
+        options=dict(coarse="body9"),
+    ),
+    "warmup_2": Ablation(
+        "two first epochs with random quadruplets", dict(warmup=2), erratum=13
+    ),
+    "margins_small": Ablation(
+        "margins 0.35 and 0.15", dict(margin1=0.35, margin2=0.15)
+    ),
+    "margins_large": Ablation("margins 1.0 and 0.5", dict(margin1=1.0, margin2=0.5)),
+    "margins_wide": Ablation("margins 0.9 and 0.2", dict(margin1=0.9, margin2=0.2)),
+    "no_global": Ablation("without the global loss", dict(global_weight=0.0)),
+    "no_classification": Ablation(
+        "without the class heads' loss", dict(coarse_weight=0.0, fine_weight=0.0)
+    ),
+    "same_settings": Ablation(
+        "one setting for all rows",
+        dict(
+            learning_rate=0.03, dropout=0.3, weight_decay=0.0001, whiten=0.4, epochs=14
+        ),
+        QUADRUPLETS,
+    ),
+    "twice_as_long": Ablation(
+        "twice as many epochs", dict(epochs=lambda base: 2 * base.epochs), QUADRUPLETS
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of one ablation: what to run, for every seed."""
+
+    ablation: str
+    method: str
+    source: str
+    settings: dict[str, object]
+
+
+def jobs(
+    source: str,
+    preset_name: str,
+    names: Sequence[str] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> list[Job]:
+    """Every row of every ablation, with its settings and its data source.
+
+    Args:
+        source: as for ``qsel.data.load``.
+        preset_name: whose tuned settings are changed.
+        names: of ``SWITCHES``; by default all.
+        settings: changes to the preset that all share, the rows' own runs too.
+
+    Raises:
+        ValueError: no ablation of that name, or a setting that the preset refuses.
+
+    Example:
+        >>> jobs("cars", "frozen", ["body9"])[0].source
+        'cars?coarse=body9'
+    """
+    names = list(SWITCHES) if names is None else names
+    if unknown := [name for name in names if name not in SWITCHES]:
+        raise ValueError(
+            f"no ablation {unknown[0]!r}; expected some of {', '.join(SWITCHES)}"
+        )
+    found = []
+    for name in names:
+        for method in SWITCHES[name].rows:
+            base = preset(preset_name, method).with_settings(settings or {})
+            changed = SWITCHES[name].changed(base)
+            base.with_settings(changed)  # a mistake is told before the first run
+            wanted = {**(settings or {}), **changed}
+            asked = with_options(source, SWITCHES[name].options)
+            found.append(Job(name, method, asked, wanted))
+    return found
+
+
+def with_options(source: str, options: Mapping[str, str]) -> str:
+    """A data source with options added.
+
+    Example:
+        >>> with_options("cars?parts=train", {"coarse": "body9"})
+        'cars?parts=train&coarse=body9'
+    """
+    for name, value in options.items():
+        source += f"{'&' if '?' in source else '?'}{name}={value}"
+    return source
+
+
+def run_folder(
+    runs: str | Path,
+    source: str,
+    preset_name: str,
+    ablation: str,
+    method: str,
+    seed: int,
+) -> Path:
+    """Where one run of an ablation lies, beside the table's own runs.
+
+    Example:
+        >>> run_folder("runs", "cars", "frozen", "no_global", "method2", 0).as_posix()
+        'runs/cars/frozen-ablations/no_global/method2-seed0'
+    """
+    beside = f"{preset_name}-ablations"
+    folder = table1.run_folder(runs, source, beside, method, seed)
+    return folder.parent / ablation / folder.name
+
+
+def run(
+    source: str,
+    preset_name: str,
+    runs: str | Path,
+    seeds: int = SEEDS,
+    names: Sequence[str] | None = None,
+    settings: Mapping[str, object] | None = None,
+    workers: int = 0,
+) -> None:
+    """Run what is missing; what is done is kept. One failure does not stop the others.
+
+    Args:
+        source: as for ``qsel.data.load``.
+        preset_name: whose tuned settings are changed.
+        runs: the folder that holds all runs.
+        seeds: runs of each row: seeds 0, 1, …
+        names: of ``SWITCHES``; by default all.
+        settings: changes to the preset that all runs share.
+        workers: processes that decode image files.
+
+    Raises:
+        ValueError: see ``jobs``, or a data set without the options asked of it.
+        RunError: some runs failed; the others are done, and all failures are named.
+    """
+    load = cache(datasets.load)
+    todo = jobs(source, preset_name, names, settings)
+    for asked in {job.source for job in todo}:
+        load(asked)
+    failed = []
+    each = [(seed, job) for seed in range(seeds) for job in todo]
+    for seed, job in tqdm(each, desc="ablations", unit="run"):
+        wanted = table1.setup(
+            load(job.source), job.source, preset_name, job.method, seed, job.settings
+        )
+        folder = run_folder(runs, source, preset_name, job.ablation, job.method, seed)
+        try:
+            experiment.run(wanted, folder, workers=workers)
+        except (ValueError, RuntimeError) as error:
+            failed.append(f"{job.ablation}, {job.method}, seed {seed}: {error}")
+    if failed:
+        raise RunError("\n".join(failed))
+
+
+def gather(folder: str | Path, base: pd.DataFrame) -> pd.DataFrame:
+    """All recorded ablations below a folder, beside the table's own runs.
+
+    Args:
+        folder: that holds one folder for each ablation.
+        base: the table's own runs, as ``qsel.table1.gather`` has them.
+
+    Returns:
+        The columns of ``qsel.table1.gather``, with the ablation's name in front, and
+        for each metric its change from the same row's own run of that seed, in
+        percentage points: "R@1 change"; missing where the table has no such run.
+
+    Raises:
+        RunError: a folder that is no ablation of this list, runs of another version of
+            the code than the table's, or what ``qsel.table1.gather`` refuses.
+    """
+    found = []
+    for place in sorted(path for path in Path(folder).glob("*") if path.is_dir()):
+        if place.name not in SWITCHES:
+            raise RunError(
+                f"{place} is no ablation of this version; it has {', '.join(SWITCHES)}"
+            )
+        runs = table1.gather(place)
+        if len(runs) and len(base) and {*runs.code} != {*base.code}:
+            raise RunError(
+                f"{place} and the table are runs of different versions of the code, "
+                "and do not compare; run the older ones again"
+            )
+        found.append(runs.assign(ablation=place.name))
+    found = [runs for runs in found if len(runs)]
+    if not found:
+        return pd.DataFrame()
+    frame = pd.concat(found, ignore_index=True)
+    order = {name: i for i, name in enumerate(SWITCHES)}
+    frame = frame.sort_values("ablation", key=lambda c: c.map(order), kind="stable")
+    own = base.set_index(["method", "seed"]) if len(base) else pd.DataFrame()
+    keys = pd.MultiIndex.from_frame(frame[["method", "seed"]])
+    for metric in table1.MEASURED:
+        of_base = own[metric].reindex(keys).to_numpy() if len(own) else float("nan")
+        frame[f"{metric} change"] = frame[metric] - of_base
+    columns = ["ablation", *frame.columns.drop("ablation")]
+    return frame[columns].reset_index(drop=True)
+
+
+def shown(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """The (ablation, row) pairs that were run, in the list's order."""
+    if not len(runs):
+        return []
+    return list(dict.fromkeys(zip(runs.ablation, runs.method, strict=True)))
+
+
+def verdict(
+    runs: pd.DataFrame,
+    base: pd.DataFrame,
+    name: str,
+    method: str,
+    metric: str = "R@1",
+    against: str | None = None,
+) -> str:
+    """A sentence on one ablation and the table's runs, by the table's two intervals.
+
+    Args:
+        runs: as ``gather`` returns them.
+        base: the table's own runs.
+        name: of ``SWITCHES``.
+        method: the row that it was run with.
+        metric: a column of both.
+        against: the row of the table to compare with; by default the same one.
+    """
+    of_switch = runs[runs.ablation == name] if len(runs) else runs
+    found = compare(of_row(of_switch, method), of_row(base, against or method), metric)
+    words = f"“{SWITCHES[name].words}” ({TITLES[method]})"
+    other = TITLES[against] if against else "the row's own setting"
+    return sentence(found, words, other, metric)

@@ -1,0 +1,129 @@
+"""The search for settings: one budget, held-out classes, nothing twice."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from qsel import tuning
+from qsel.config import preset
+from qsel.data import ImageSet, ZeroShot
+from qsel.hierarchy import Hierarchy
+from qsel.methods import ROWS
+from qsel.tuning import SPACES, score, space, trials, tune, winners
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("method", ROWS)
+def test_trials_are_settings_of_the_preset_and_differ(name, method):
+    drawn = trials(name, 8, method)
+    assert len({json.dumps(t, sort_keys=True) for t in drawn}) == 8
+    assert drawn[:3] == trials(name, 3, method)  # a larger budget adds to a smaller
+    for trial in drawn:
+        preset(name, method).with_settings(trial)
+        assert all(value in space(name, method)[key] for key, value in trial.items())
+
+
+def test_rows_differ_in_the_scale_of_the_rate_alone():
+    for name in SPACES:
+        for method in ROWS:
+            found, own = space(name, method), dict(SPACES[name])
+            rates = zip(
+                found.pop("learning_rate"), own.pop("learning_rate"), strict=True
+            )
+            smaller = tuning.RATE_DIVISORS.get(method, 1)
+            assert all(a == pytest.approx(b / smaller, rel=1e-3) for a, b in rates)
+            assert found == own
+
+
+def test_bad_budgets_and_presets():
+    with pytest.raises(ValueError, match="preset 'paper' has no search space"):
+        trials("paper", 1)
+    for count in (0, 10_000):
+        with pytest.raises(ValueError, match=f"{count} trials .* has .* points"):
+            trials("laptop", count)
+
+
+def run(method, trial, split, score, **settings):
+    settings = settings or {"dropout": trial / 10}
+    return dict(method=method, trial=trial, split=split, score=score, settings=settings)
+
+
+def test_winners_have_the_best_mean_of_the_trials_that_are_whole():
+    runs = [run("random", 0, 0, 0.5), run("random", 0, 1, 0.5)]
+    runs += [run("random", 1, 0, 0.9), run("random", 1, 1, 0.2)]
+    runs += [run("random", 2, 0, 0.99)]  # interrupted: half a trial does not win
+    runs += [run("method1", 0, 0, 0.1)]
+    assert winners(runs) == {"random": {"dropout": 0.1}, "method1": {"dropout": 0.0}}
+    assert winners([]) == {}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A search space that the tiny trunk takes, and a count of what is trained."""
+    monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (0.01, 0.02, 0.05)})
+    trained, real = [], tuning.train
+
+    def counted(data, config):
+        trained.append((data, config))
+        return real(data, config)
+
+    monkeypatch.setattr(tuning, "train", counted)
+    return trained
+
+
+SETTINGS = tiny.SETTINGS | {"epochs": "1"}
+
+
+def twelve_classes() -> ZeroShot:
+    """Enough training classes to hold a quarter of them out."""
+    array = np.concatenate([tiny.pixels(0), tiny.pixels(6)])
+    fine = [i // 6 for i in range(len(array))]
+    labels = Hierarchy.from_names([f"f{f}" for f in fine], [f"c{f % 3}" for f in fine])
+    train = ImageSet.from_array("twelve", array, labels)
+    return ZeroShot("twelve", train, tiny.image_set(12))
+
+
+def test_the_search_sees_training_classes_only_and_repeats_nothing(tmp_path, small):
+    data, out = twelve_classes(), tmp_path / "search.json"
+    rows = ["random", "semi_hard"]
+    found = tune(data, "smoke", out, rows, count=2, splits=2, settings=SETTINGS)
+    assert len(small) == 2 * 2 * 2
+    own = set(data.train.hierarchy.fine_names)
+    for split, _ in small:
+        seen = {*split.train.hierarchy.fine_names, *split.test.hierarchy.fine_names}
+        assert seen <= own
+        assert not {*split.train.hierarchy.fine_names} & {
+            *split.test.hierarchy.fine_names
+        }
+    held = json.loads(out.read_text())
+    assert held["chosen"] == found == winners(held["runs"])
+    for entry in held["runs"]:
+        assert entry["score"] == score(entry["metrics"])
+    tune(data, "smoke", out, rows, count=2, splits=2, settings=SETTINGS)
+    assert len(small) == 8
+    tune(data, "smoke", out, rows, count=3, splits=2, settings=SETTINGS)
+    assert len(small) == 12
+    with pytest.raises(ValueError, match="other shared settings"):
+        tune(data, "smoke", out, rows, count=1, splits=1, settings={})
+
+
+def test_settings_that_do_not_train_lose_and_are_told(tmp_path, small, monkeypatch):
+    def fail(data, config):
+        if config.learning_rate > 0.01:
+            raise tuning.TrainingError("the loss became inf")
+        return real(data, config)
+
+    real = tuning.train
+    monkeypatch.setattr(tuning, "train", fail)
+    out = tmp_path / "search.json"
+    found = tune(twelve_classes(), "smoke", out, ["random"], 3, 1, SETTINGS)
+    assert found["random"]["learning_rate"] == 0.01
+    failed = [r for r in json.loads(out.read_text())["runs"] if "failed" in r]
+    assert len(failed) == 2 and failed[0]["failed"] == "the loss became inf"
