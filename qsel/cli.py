@@ -43,6 +43,13 @@ Settings = Annotated[
         "names stand in qsel/config.py.",
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Notebooks at once; default: one for each GPU, or up to 4 on a CPU.",
+    ),
+]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 
 
@@ -204,21 +211,50 @@ def table1(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Runs of each row; default: the preset's.")
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="This seed alone, instead of --seeds.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Only these, as in 'random,method2'; default: all."),
+    ] = None,
     runs: Annotated[str, typer.Option(help="Folder that holds all runs.")] = "runs",
+    jobs: Jobs = None,
     settings: Settings = None,
 ) -> None:
     """Run every row of Table 1 with every seed, and print the table.
 
-    Each run is one execution of notebooks/table1_run.ipynb; finished ones are kept.
+    Each run is one execution of notebooks/table1_run.ipynb. Finished ones are kept, an
+    interrupted one goes on from its last epoch. The exit status is 1 if a run failed;
+    the others are done all the same.
 
     Example: `qsel table1 --data stanford_cars --preset frozen --set trunk=resnet101`
     """
-    from qsel import book
+    from qsel import notebooks
     from qsel import table1 as table
 
-    book.run_table(Path.cwd(), preset, data, runs, seeds, settings=_pairs(settings))
+    if seed is not None and seeds is not None:
+        raise ValueError(f"--seed {seed} and --seeds {seeds}; give one of them")
+    failed = notebooks.run_table(
+        Path.cwd(),
+        preset,
+        data,
+        runs,
+        seeds=[seed] if seed is not None else range(seeds) if seeds else None,
+        rows=[row.strip() for row in rows.split(",")] if rows else None,
+        settings=_pairs(settings),
+        at_once=jobs,
+    )
     folder = table.run_folder(runs, data, preset, "random", 0).parent
-    print(table.summary(table.gather(folder)).to_string())
+    try:
+        print(table.summary(table.gather(folder)).to_string())
+    finally:
+        if failed:
+            text = "\n\n".join(failed)
+            count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
+            print(f"qsel: {count} failed\n\n{text}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -263,6 +299,14 @@ def book_command(
     stored: Annotated[
         bool, typer.Option(help="Execute nothing: render the outputs in notebooks/.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            help="Execute and render nothing: name the pages in notebooks/ that no "
+            "longer match the code, data and results that they show."
+        ),
+    ] = False,
+    jobs: Jobs = None,
     strict: Annotated[bool, typer.Option(help="Warnings are errors.")] = False,
 ) -> None:
     """Execute every notebook and render the book; what is fresh is not repeated.
@@ -272,8 +316,16 @@ def book_command(
     from qsel import book
 
     root = Path.cwd()
+    if check:
+        try:
+            book.check(root)
+        except book.BookError as error:
+            print(f"qsel: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+        print("every page in notebooks/ matches what it shows")
+        return
     if not stored:
-        book.execute_all(root, preset, data, seeds, store)
+        book.execute_all(root, preset, data, seeds, store, jobs)
     page = book.render(root if stored else book.stage(root), root, strict)
     print(f"the book: {page.as_uri()}")
 

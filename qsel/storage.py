@@ -1,11 +1,16 @@
-"""Files written whole or not at all, and the folder that caches live in."""
+"""Files written whole or not at all, locks, and the folder that caches live in."""
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_dir
+
+# What a system says where a file cannot grow: the disk, the quota, the allowed size.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder() -> Path:
@@ -18,6 +23,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that replaces it when the block succeeds.
 
     An interrupted or failed block leaves what was there before.
+
+    Raises:
+        OSError: there is no room for the file, or the folder cannot be written to; the
+            file is named.
 
     Example:
         >>> import tempfile
@@ -32,5 +41,54 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:
+        if reason := _no_room(unfinished, error):
+            kept = "the previous one is kept" if path.exists() else "nothing is written"
+            raise OSError(
+                f"no room for {path} ({reason}); {kept}: make room and run again"
+            ) from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _no_room(unfinished: Path, error: Exception) -> str | None:
+    """The system's words if a block failed because the file could not grow.
+
+    torch tells only that a write failed, in a RuntimeError. So the system is asked:
+    can the file be made a little longer?
+    """
+    if not isinstance(error, OSError):
+        try:
+            with unfinished.open("ab", buffering=0) as file:
+                file.write(bytes(2**20))
+                os.fsync(file)
+        except OSError as answer:
+            error = answer
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return os.strerror(error.errno).lower() if full else None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file for the block, unless another process holds it.
+
+    The system frees the lock of a process that dies, however it dies.
+
+    Yields:
+        Whether this process holds it now.
+
+    Example:
+        >>> import tempfile
+        >>> with locked(Path(tempfile.mkdtemp()) / "lock") as mine:
+        ...     mine
+        True
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine

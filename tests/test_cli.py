@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from tiny_notebook import notebook
 from typer.testing import CliRunner
 
 from qsel import cli
@@ -231,3 +232,53 @@ def test_outside_the_repository(qsel, photos, tmp_path, monkeypatch, command):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     refused(qsel(command, "--data", photos, "--preset", "smoke"), "root")
+
+
+def test_the_table_has_a_hole_where_a_run_failed(qsel, photos, monkeypatch):
+    """The table first, then what failed; the exit status says so."""
+    failed = ["random, seed 0: table1_run.ipynb with {}, cell 3:\nValueError: no"]
+    monkeypatch.setattr("qsel.notebooks.run_table", lambda *a, **k: failed)
+    status, out, err = qsel("table1", "--data", photos, "--preset", "smoke")
+    assert status == 1
+    assert "not run" in out and "Proposed Method 2" in out
+    assert err.startswith("qsel: 1 run failed") and failed[0] in err
+
+
+def test_table_passes_on_what_was_asked_for(qsel, photos, monkeypatch):
+    asked = {}
+
+    def run_table(root, preset, data, runs, **options):
+        asked.update(options, runs=runs)
+        return []
+
+    monkeypatch.setattr("qsel.notebooks.run_table", run_table)
+    words = ["table1", "--data", photos, "--preset", "smoke", "--runs", "there"]
+    words += ["--rows", "random, method1", "--seed", "3", "--jobs", "2"]
+    assert qsel(*words, "--set", "batch=4")[0] == 0
+    assert asked == {
+        "runs": "there",
+        "rows": ["random", "method1"],
+        "seeds": [3],
+        "at_once": 2,
+        "settings": {"batch": "4"},
+    }
+    refused(qsel(*words, "--seeds", "2"), "--seed 3 and --seeds 2")
+    qsel("table1", "--data", photos, "--preset", "smoke", "--seeds", "2")
+    assert list(asked["seeds"]) == [0, 1] and asked["rows"] is None
+
+
+def test_table_refuses_an_unknown_row(qsel, photos, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", None)
+    monkeypatch.chdir(ROOT)
+    words = ["table1", "--preset", "smoke", "--data", photos, "--rows", "method3"]
+    refused(qsel(*words), "no row 'method3'", "method2")
+
+
+def test_book_check_names_stale_pages(qsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = notebook(tmp_path / "notebooks" / "page.ipynb", "1", parameters="")
+    status, _, err = qsel("book", "--check")
+    assert status == 1 and "notebooks/page.ipynb: never executed" in err
+    page.unlink()
+    status, out, _ = qsel("book", "--check")
+    assert status == 0 and "every page" in out

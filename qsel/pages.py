@@ -1,0 +1,149 @@
+"""Pages: executed notebooks without times and paths, and what they were made from."""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+
+from qsel import data as datasets
+from qsel.runs import PACKAGES
+
+# Sources that drive and print: no page shows them, nor what they compute.
+DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
+VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
+
+
+def fingerprint(
+    notebook: Path, parameters: dict, root: Path, records: Iterable[Path] = ()
+) -> dict[str, str]:
+    """What a page depends on, in parts, so that a stale one can say why.
+
+    Returns:
+        "source": cells and package, but for what only drives. "parameters". "data": the
+        data set. "versions": of Python and the packages that compute or draw.
+        "results": what lies under results/, if the cells read that. "runs": the run
+        records. 12 hexadecimal digits each.
+    """
+    cells = [
+        cell
+        for cell in nbformat.read(notebook, as_version=4).cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    recorded = re.search(r"\b(recorded|results)\b", code, re.IGNORECASE)
+    results = sorted((root / "results").rglob("*.json")) if recorded else ()
+    package = Path(__file__).parent
+    sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
+    data = parameters.get("data")
+    return {
+        "source": _digest(*(cell.source for cell in cells), *_contents(sources)),
+        "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
+        "data": _data_fingerprint(data) if data else "",
+        "versions": _versions(),
+        "results": digest_of(results),
+        "runs": digest_of(records),
+    }
+
+
+def stored_fingerprint(page: Path) -> dict[str, str]:
+    """The fingerprint of what a page was executed from; empty if it has none."""
+    parts = _metadata(page).get("fingerprint")
+    return dict(parts) if isinstance(parts, dict) else {}
+
+
+def stored_parameters(page: Path) -> dict:
+    """The parameters that a page was executed with, as it shows them.
+
+    Raises:
+        ValueError: the page's cell of parameters has others.
+    """
+    parameters = dict(_metadata(page).get("parameters", {}))
+    cells = [
+        sorted(cell.source.splitlines())
+        for cell in nbformat.read(page, as_version=4).cells
+        if "injected-parameters" in cell.metadata.get("tags", [])
+    ]
+    expected = sorted(_as_cell(parameters).splitlines())  # JSON keeps no order
+    if cells != [expected] * bool(parameters):
+        raise ValueError(f"its parameters are no longer {parameters}")
+    return parameters
+
+
+def shown(parameters: dict) -> dict:
+    """A page names the data and the runs, not the folders around them."""
+    short = {"data": datasets.source_name, "runs": lambda runs: Path(runs).name}
+    return {k: short[k](v) if k in short else v for k, v in parameters.items()}
+
+
+def tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
+    """Take off progress bars, times and paths, so that a diff shows what changed."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = ["injected-parameters", "remove-input"]
+            cell.source = _as_cell(parameters)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    _number_tables(notebook)
+
+
+def _number_tables(notebook: nbformat.NotebookNode) -> None:
+    """Give pandas' styled tables numbers for the random names they draw each time."""
+    numbers: dict[str, str] = {}
+
+    def number(name: re.Match) -> str:
+        return numbers.setdefault(name[0], f"T_{len(numbers)}")
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                html = "".join(data["text/html"])
+                data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}", number, html)
+
+
+def _as_cell(parameters: dict) -> str:
+    lines = [f"{name} = {value!r}" for name, value in parameters.items()]
+    return "\n".join(["# Parameters", *lines])
+
+
+def _metadata(page: Path) -> dict:
+    return nbformat.read(page, as_version=4).metadata.get("qsel", {})
+
+
+@cache
+def _versions() -> str:
+    versions = [f"{name} {version(name).split('+')[0]}" for name in VERSIONS]
+    return _digest(*sys.version_info[:2], *versions)
+
+
+@cache
+def _data_fingerprint(source: str) -> str:
+    data = datasets.load(source)
+    return _digest(data.train.fingerprint, data.test.fingerprint)
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """12 hexadecimal digits over files, those that are there."""
+    return _digest(*_contents(paths))
+
+
+def _contents(paths: Iterable[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in paths if path.exists()]
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()[:12]

@@ -1,0 +1,163 @@
+"""What a page was made from, part by part; and what is taken off it."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import tiny
+from tiny_notebook import notebook
+
+from qsel import pages
+from qsel.pages import fingerprint, stored_fingerprint, stored_parameters, tidy
+
+
+def changed(before: dict, after: dict) -> set[str]:
+    assert before.keys() == after.keys()
+    return {part for part in before if before[part] != after[part]}
+
+
+def another_program(package: Path = Path(pages.__file__).parent):
+    """The module as another program would have it: nothing is remembered."""
+    spec = importlib.util.spec_from_file_location("another", package / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_part_follows_what_it_is_named_after(tmp_path, monkeypatch):
+    source = notebook(tmp_path / "page.ipynb", "table1.recorded()")
+    record = tmp_path / "runs" / "record.json"
+    committed = tmp_path / "results" / "a" / "record.json"
+    for path in (record, committed):
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+
+    def now(**parameters):
+        return fingerprint(source, parameters, tmp_path, [record])
+
+    first = now(word="a")
+    assert now(word="a") == first
+    assert set(first) == {
+        *("source", "parameters", "data", "versions", "results", "runs")
+    }
+    assert changed(first, now(word="b")) == {"parameters"}
+    record.write_text('{"a": 1}')
+    assert changed(first, now(word="a")) == {"runs"}
+    record.write_text("{}")
+    committed.write_text('{"a": 1}')
+    assert changed(first, now(word="a")) == {"results"}
+    committed.write_text("{}")
+    assert now(word="a") == first
+    notebook(source, "table1.recorded() ")
+    assert changed(first, now(word="a")) == {"source"}
+    notebook(source, "table1.recorded()")
+    real = pages.version
+    monkeypatch.setattr(
+        pages, "version", lambda name: "9.9" if name == "torch" else real(name)
+    )
+    pages._versions.cache_clear()
+    assert changed(first, now(word="a")) == {"versions"}
+    monkeypatch.undo()
+    pages._versions.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("code", "reads"),
+    [
+        ("table1.gather(table1.recorded())", True),
+        ('Path("../results/tuning")', True),
+        ("ablations.RECORDED", True),
+        ("from qsel import figures_results", False),
+        ("print(1)", False),
+    ],
+)
+def test_only_pages_that_read_results_depend_on_them(tmp_path, code, reads):
+    source = notebook(tmp_path / "page.ipynb", code)
+    before = fingerprint(source, {}, tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "record.json").write_text("{}")
+    after = fingerprint(source, {}, tmp_path)
+    assert changed(before, after) == ({"results"} if reads else set())
+
+
+def test_the_fingerprint_follows_the_data(tmp_path):
+    source = notebook(tmp_path / "page.ipynb", parameters='data = ""')
+    photos = {"data": str(tiny.as_folder(tmp_path / "photos"))}
+    before = another_program().fingerprint(source, photos, tmp_path)
+    assert fingerprint(source, photos, tmp_path) == before
+    next((tmp_path / "photos").rglob("*.png")).write_bytes(b"other")
+    after = another_program().fingerprint(source, photos, tmp_path)
+    assert changed(before, after) == {"data"}
+
+
+def test_a_comment_that_a_page_shows_counts_and_a_driver_does_not(tmp_path):
+    package = tmp_path / "qsel"
+    shutil.copytree(Path(pages.__file__).parent, package)
+    source = notebook(tmp_path / "page.ipynb")
+
+    def now():
+        return another_program(package).fingerprint(source, {}, tmp_path)
+
+    before = now()
+    assert before == fingerprint(source, {}, tmp_path)
+    for name in ("cli.py", "notebooks.py"):
+        (package / name).write_text("# other")
+    assert now() == before
+    losses = package / "losses.py"
+    losses.write_text(losses.read_text().replace("Equations", "The equations", 1))
+    assert changed(before, now()) == {"source"}
+
+
+def test_every_driving_source_is_there():
+    """A name of a file that was renamed would leave the new one counted."""
+    package = Path(pages.__file__).parent
+    assert all((package / name).is_file() for name in pages.DRIVING)
+
+
+def test_an_executed_page_has_the_fingerprint_of_its_source(tmp_path):
+    source = notebook(tmp_path / "page.ipynb")
+    page = nbformat.read(source, as_version=4)
+    cell = nbformat.v4.new_code_cell("word = 'a'\nnumber = 3")
+    cell.metadata["tags"] = ["injected-parameters"]
+    page.cells.insert(2, cell)
+    page.cells[-1].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    parameters = {"word": "a", "number": 3}
+    tidy(page, parameters)
+    wanted = fingerprint(source, parameters, tmp_path)
+    page.metadata["qsel"] = {"fingerprint": wanted, "parameters": parameters}
+    executed = tmp_path / "executed.ipynb"
+    nbformat.write(page, executed)
+    assert fingerprint(executed, parameters, tmp_path) == wanted
+    assert stored_fingerprint(executed) == wanted
+    assert stored_parameters(executed) == parameters
+    # The cell that shows the parameters is held against them.
+    page.cells[2].source = page.cells[2].source.replace("3", "4")
+    nbformat.write(page, executed)
+    with pytest.raises(ValueError, match="parameters are no longer"):
+        stored_parameters(executed)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"qsel": {"fingerprint": "3c1fc7b9f1366d"}}])
+def test_a_page_of_before_has_no_fingerprint(tmp_path, metadata):
+    source = notebook(tmp_path / "page.ipynb")
+    page = nbformat.read(source, as_version=4)
+    page.metadata.update(metadata)
+    nbformat.write(page, source)
+    assert stored_fingerprint(source) == {} and stored_parameters(source) == {}
+
+
+def test_styled_tables_are_numbered_in_order():
+    def table(name):
+        html = f'<style>#T_{name}_row0 {{}}</style><table id="T_{name}">'
+        data = {"text/html": html}
+        return nbformat.v4.new_code_cell(
+            outputs=[nbformat.v4.new_output("display_data", data)]
+        )
+
+    page = nbformat.v4.new_notebook(cells=[table("0af3b"), table("99c01")])
+    tidy(page, {})
+    found = [cell.outputs[0].data["text/html"] for cell in page.cells]
+    assert found[0] == '<style>#T_0_row0 {}</style><table id="T_0">'
+    assert found[1].endswith('<table id="T_1">')
