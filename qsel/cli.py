@@ -258,6 +258,38 @@ def table1(
 
 
 @app.command()
+def ablations(
+    data: Data = "synthcars",
+    preset: Preset = "laptop",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row.")] = 3,
+    names: Annotated[
+        str | None,
+        typer.Option(help="Only these, as in 'no_global,body9'; default: all."),
+    ] = None,
+    runs: Annotated[str, typer.Option(help="Folder that holds all runs.")] = "runs",
+    settings: Settings = None,
+    workers: Workers = 0,
+) -> None:
+    """Take one decision otherwise at a time, and run the rows that it concerns.
+
+    They are compared with the table's own runs of the same preset, which `qsel table1`
+    makes. All names stand in qsel/ablations.py. Finished runs are kept.
+
+    Example: `qsel ablations --names fallback_nearest,siblings_all --preset laptop`
+    """
+    from qsel import ablations as switches
+    from qsel import table1 as table
+
+    chosen = [name.strip() for name in names.split(",")] if names else None
+    switches.run(data, preset, runs, seeds, chosen, _pairs(settings), workers)
+    base = table.run_folder(runs, data, preset, "random", 0).parent
+    found = switches.gather(f"{base}-ablations", table.gather(base))
+    changes = [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
+    mean = found.groupby(["ablation", "method"], sort=False)[changes].mean()
+    print(mean.round(2).to_string())
+
+
+@app.command()
 def tune(
     out: Annotated[Path, typer.Option(help="JSON file of trials and winners.")],
     data: Data = "synthcars",
