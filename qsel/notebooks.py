@@ -244,7 +244,8 @@ def _kernel(folder: Path, gpu: str | None) -> type[AsyncKernelManager]:
         async def start_kernel(self, **options):
             # Kernels that share cores fight over them. And a sum in another number of
             # threads is another sum: so results do not depend on how many run.
-            env = {"OMP_NUM_THREADS": "1"} | os.environ
+            own = {"OMP_NUM_THREADS": "1"} if gpu is None else {}
+            env = own | os.environ
             if gpu is not None:
                 env["CUDA_VISIBLE_DEVICES"] = gpu
             _kernels.add(self)

@@ -83,7 +83,10 @@ def test_a_kernel_that_dies_takes_its_last_words_along(tmp_path):
     assert not (tmp_path / "out.ipynb").exists()
 
 
-def test_each_kernel_has_its_gpu_its_thread_and_its_sockets(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("gpu", "threads"), [("7", None), (None, "1")])
+def test_each_kernel_has_its_gpu_or_its_thread_and_its_sockets(
+    tmp_path, monkeypatch, gpu, threads
+):
     code = """\
 import os, json
 from ipykernel.kernelapp import IPKernelApp
@@ -92,15 +95,16 @@ names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 found = {k: os.environ.get(k) for k in names} | {"transport": kernel.transport}
 print(json.dumps(found | {"where": os.path.dirname(kernel.ip)}))
 """
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
     source = notebook(tmp_path / "page.ipynb", code, parameters="")
-    execute(source, tmp_path / "out.ipynb", {}, tmp_path, gpu="7")
+    execute(source, tmp_path / "out.ipynb", {}, tmp_path, gpu=gpu)
     page = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     found = json.loads(page.cells[-1].outputs[0]["text"])
     where = Path(found.pop("where"))
     assert found == {
-        "CUDA_VISIBLE_DEVICES": "7",
-        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": gpu,
+        "OMP_NUM_THREADS": threads,
         "transport": "ipc",
     }
     assert where.name.startswith("qsel-") and not where.exists()  # swept up
