@@ -136,7 +136,7 @@ def train(
             checkpoint.unlink()
     setup = experiment.Setup(load(data), source_name(data), preset, wanted)
     record = experiment.run(setup, out, workers=workers)
-    _print_metrics({"": record.metrics})
+    _print_metrics({"trained": record.metrics})
     print(f"record: {out / 'record.json'}")
 
 

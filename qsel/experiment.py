@@ -4,6 +4,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -103,6 +104,7 @@ def run(
         ),
         versions=versions() | {"source": source_fingerprint()},
         device=_name(device),
+        date=datetime.now(UTC).date().isoformat(),
         seconds={
             "training": round(trained.seconds, 1) if trained else 0.0,
             "evaluation": round(time.perf_counter() - began, 1),

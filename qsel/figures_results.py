@@ -99,9 +99,11 @@ def provenance(runs: pd.DataFrame) -> str:
         return "Not run."
     seeds = runs.groupby("method")["seed"].nunique()
     devices = ", ".join(sorted(set(runs.device)))
+    days = sorted(set(runs.date))
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return (
         f"{len(runs)} runs of {len(seeds)} rows with up to {seeds.max()} seeds, on "
-        f"{devices}; {runs.seconds.sum() / 60:.0f} minutes of training in all."
+        f"{devices}, {when}; {runs.seconds.sum() / 60:.0f} minutes of training in all."
     )
 
 
@@ -179,14 +181,17 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(width, 2.8), layout="constrained")
     left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
     epochs = curve["epoch"]
-    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)")
+    look = {"marker": "."}  # an epoch alone is a point
+    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)", **look)
     left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
     if quadruplets:
         hinges, whole = curve["distance"], curve["global"]
-        left.plot(epochs, hinges, "--", color="#bb5566", label="two hinges of (5)")
-        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)")
+        left.plot(
+            epochs, hinges, "--", color="#bb5566", label="two hinges of (5)", **look
+        )
+        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)", **look)
         left.legend()
-        right[0].plot(epochs, 100 * curve["zero"], color="#004488")
+        right[0].plot(epochs, 100 * curve["zero"], color="#004488", **look)
         label = "quadruplets with zero hinges (%)"
         right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
     return figure

@@ -73,6 +73,7 @@ def run_table(
         raise NotebookError(
             f"no notebooks/{RUN} in {root}; run from the root of the repository"
         )
+    config.preset(preset)
     rows = (*UNTRAINED, *ROWS) if rows is None else tuple(rows)
     if unknown := [row for row in rows if row not in (*UNTRAINED, *ROWS)]:
         raise NotebookError(

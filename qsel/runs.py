@@ -41,6 +41,7 @@ class Record:
         command: what repeats the run.
         versions: Python, packages, git commit.
         device: what it ran on.
+        date: the day it ended, in UTC.
         seconds: wall-clock time of training and of evaluation.
     """
 
@@ -53,6 +54,7 @@ class Record:
     command: str
     versions: dict[str, str]
     device: str
+    date: str
     seconds: dict[str, float]
 
     def save(self, path: Path) -> None:

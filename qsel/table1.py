@@ -104,9 +104,9 @@ def gather(folder: str | Path) -> pd.DataFrame:
             versions of the code, or on different images.
 
     Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), by_class
-    (counts of each unseen class), seconds of training, device, code (fingerprint of
-    the source), command, and record: where the record lies, from ``results`` on if it
-    is one of the recorded ones.
+    (counts of each unseen class), seconds of training, device, date, code (fingerprint
+    of the source), command, and record: where the record lies, from ``results`` on if
+    it is one of the recorded ones.
     """
     rows = []
     origin: dict[tuple, Path] = {}
@@ -129,6 +129,7 @@ def gather(folder: str | Path) -> pd.DataFrame:
                 "by_class": record.by_class,
                 "seconds": record.seconds["training"],
                 "device": record.device,
+                "date": record.date,
                 "code": record.versions.get("source"),
                 "command": record.command,
                 "record": _place(path, Path(folder)),

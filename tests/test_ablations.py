@@ -37,6 +37,7 @@ def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") ->
         command="qsel train",
         versions={"source": code},
         device="cpu",
+        date="2026-11-24",
         seconds={"training": 1.0, "evaluation": 1.0},
     ).save(folder / f"{method}-seed{seed}" / "record.json")
 

@@ -50,7 +50,9 @@ def runs(methods=tuple(TITLES), seeds=3):
     for metric in MEASURED:
         frame[metric] = 40 + 10 * random.random(len(frame))
     frame["record"] = [f"results/{m}-seed{s}/record.json" for m, s in rows]
-    return frame.assign(command="qsel train", device="cpu", seconds=60.0)
+    return frame.assign(
+        command="qsel train", device="cpu", date="2026-11-24", seconds=60.0
+    )
 
 
 def ablated(names=("margin_derived", "random_negative"), seeds=3):
@@ -219,7 +221,7 @@ def test_sources_of_ablations():
 def test_provenance_counts_what_was_run():
     said = provenance(runs(["random", "method2"], seeds=2))
     assert said == (
-        "4 runs of 2 rows with up to 2 seeds, on cpu; 4 minutes of training in all."
+        "4 runs of 2 rows with up to 2 seeds, on cpu, 2026-11-24; 4 minutes of training in all."
     )
 
 

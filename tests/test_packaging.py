@@ -109,7 +109,8 @@ def test_the_package_imports_only_what_it_requires():
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.
-    through = {"nbformat": "papermill", "IPython": "jupyter"}
+    through = {"nbformat": "papermill", "jupyter_client": "papermill"}
+    through["IPython"] = "jupyter"
     through["matplotlib_inline"] = "jupyter"
     for path in (ROOT / "qsel").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -5,43 +5,79 @@ from pathlib import Path
 
 import pytest
 
-from qsel import table1
+from qsel import ablations, table1
 from qsel.config import TUNED, Config, preset
+from qsel.methods import ROWS, UNTRAINED
 from qsel.runs import Record
 from qsel.tuning import SPACES, score, trials
 
 ROOT = Path(__file__).parents[1]
-RECORDS = sorted((ROOT / "results" / table1.RECORDED).rglob("record.json"))
+TABLE = ROOT / "results" / table1.RECORDED
+CARS = ROOT / "results" / table1.RECORDED_SYNTHCARS
+SWITCHED = ROOT / "results" / ablations.RECORDED
+PHOTOGRAPHS = {"trunk": "lite0:lite0", "resize": 224}  # over the preset
+
+
+def records(folder: Path) -> list:
+    paths = sorted(folder.rglob("record.json"))
+    assert paths, f"no records in {folder}"
+    return [
+        pytest.param(path, id=path.relative_to(ROOT / "results").parent.as_posix())
+        for path in paths
+    ]
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_tuned_settings_are_the_winners_of_the_recorded_search(name):
     search = json.loads((ROOT / "results" / "tuning" / f"{name}.json").read_text())
-    budget = {}
-    for method in table1.METHODS:
-        totals = {}
+    budgets = set()
+    for method in ROWS:
+        runs = [run for run in search["runs"] if run["method"] == method]
+        totals: dict[int, float] = {}
+        for run in runs:
+            reached = score(run["metrics"]) if "metrics" in run else 0.0
+            assert run["score"] == reached
+            totals[run["trial"]] = totals.get(run["trial"], 0.0) + reached
+        best = max(totals, key=totals.get)
+        (settings,) = {json.dumps(r["settings"]) for r in runs if r["trial"] == best}
+        assert TUNED[name, method] == search["chosen"][method] == json.loads(settings)
+        budgets.add((len(totals), len(runs)))
+    assert len(budgets) == 1  # the same for every row
+
+
+def test_the_search_on_the_photographs_ran_the_trials_it_drew():
+    search = json.loads((ROOT / "results" / "tuning" / "frozen.json").read_text())
+    for method in ROWS:
+        drawn = trials("frozen", 8, method)
         for run in search["runs"]:
             if run["method"] == method:
-                totals.setdefault(run["trial"], []).append(score(run["metrics"]))
-        budget[method] = {trial: len(scores) for trial, scores in totals.items()}
-        best = max(totals, key=lambda trial: sum(totals[trial]))
-        assert TUNED[name, method] == search["trials"][best]
-    assert len({json.dumps(b, sort_keys=True) for b in budget.values()}) == 1
-    assert search["trials"] == trials(name, len(search["trials"]))
+                assert run["settings"] == drawn[run["trial"]]
 
 
-def test_every_row_has_five_recorded_runs_on_photographs():
-    runs = table1.gather(ROOT / "results" / table1.RECORDED)
-    assert runs.groupby("method")["seed"].apply(sorted).to_dict() == {
-        method: [0, 1, 2, 3, 4] for method in table1.METHODS
+@pytest.mark.parametrize("folder", [TABLE, CARS], ids=["photographs", "synthcars"])
+def test_every_row_has_five_recorded_runs(folder):
+    runs = table1.gather(folder)
+    expected = dict.fromkeys(ROWS, [0, 1, 2, 3, 4]) | dict.fromkeys(UNTRAINED, [0])
+    assert runs.groupby("method")["seed"].apply(sorted).to_dict() == expected
+
+
+def test_every_ablation_has_three_recorded_runs_of_each_row():
+    found = ablations.gather(SWITCHED, table1.gather(TABLE))
+    counts = found.groupby(["ablation", "method"])["seed"].apply(sorted).to_dict()
+    expected = {
+        (name, row): [0, 1, 2]
+        for name, switch in ablations.SWITCHES.items()
+        for row in switch.rows
     }
+    assert counts == expected
+    assert found["R@1 change"].notna().all()
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", records(TABLE))
 def test_a_record_is_of_the_tuned_preset_and_holds_no_path(path):
     record = Record.load(path)
     wanted = preset("frozen", record.config["method"]).with_settings(
-        {"seed": record.config["seed"], "trunk": "lite0:lite0", "resize": 224}
+        PHOTOGRAPHS | {"seed": record.config["seed"]}
     )
     assert Config(**record.config) == wanted
     assert record.data["train"]["images"] == 4052
@@ -49,6 +85,27 @@ def test_a_record_is_of_the_tuned_preset_and_holds_no_path(path):
     assert "/" not in record.command
 
 
+@pytest.mark.parametrize("path", records(CARS))
+def test_a_synthcars_record_is_of_the_tuned_preset(path):
+    record = Record.load(path)
+    method, seed = record.config["method"], record.config["seed"]
+    assert Config(**record.config) == preset("laptop", method).with_settings(
+        {"seed": seed}
+    )
+
+
+@pytest.mark.parametrize("path", records(SWITCHED))
+def test_an_ablation_changes_what_it_says(path):
+    record, switch = Record.load(path), ablations.SWITCHES[path.parents[1].name]
+    method, seed = record.config["method"], record.config["seed"]
+    base = preset("frozen", method).with_settings(PHOTOGRAPHS | {"seed": seed})
+    assert Config(**record.config) == base.with_settings(switch.changed(base))
+    assert record.data["train"]["coarse classes"] == (
+        9 if path.parents[1].name == "body9" else 22
+    )
+    assert "/" not in record.command
+
+
 def test_the_readme_shows_the_recorded_table():
-    runs = table1.gather(ROOT / "results" / table1.RECORDED)
-    assert table1.markdown(table1.summary(runs)) in (ROOT / "README.md").read_text()
+    table = table1.summary(table1.gather(TABLE))
+    assert table1.markdown(table) in (ROOT / "README.md").read_text()

@@ -25,6 +25,7 @@ def record(**changes) -> Record:
         command="qsel train",
         versions={"python": "3"},
         device="cpu",
+        date="2026-11-24",
         seconds={"training": 1.5},
     )
     return Record(**values | changes)

@@ -42,6 +42,7 @@ def write_runs(folder: Path, methods=tuple(TITLES), seeds=3) -> dict:
                 command=f"qsel train --method {method} --seed {seed}",
                 versions={},
                 device="cpu",
+                date="2026-11-24",
                 seconds={"training": 2.5, "evaluation": 1.0},
             ).save(folder / f"{method}-seed{seed}" / "record.json")
     return written
