@@ -221,8 +221,8 @@ def test_sources_of_ablations():
 def test_provenance_counts_what_was_run():
     said = provenance(runs(["random", "method2"], seeds=2))
     assert said == (
-        "4 runs of 2 rows with up to 2 seeds, on cpu, 2026-11-24; 4 minutes of training "
-        "in all."
+        "4 runs of 2 rows with up to 2 seeds, on cpu, 2026-11-24; 4 minutes of "
+        "training in all."
     )
 
 
