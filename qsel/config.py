@@ -160,14 +160,14 @@ _LAPTOP = dict(
     learning_rate=0.1,
     schedule="cosine",
     batch=16,
-    epochs=1,
+    epochs=2,
 )
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
     # SynthCars from a pre-trained small trunk, minutes on two CPU cores.
     "laptop": _LAPTOP,
     # The same path in seconds: shows that everything runs, not what it learns.
-    "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64),
+    "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64, epochs=1),
     # A linear layer on frozen, cached features.
     "frozen": dict(
         freeze=True,
@@ -215,23 +215,18 @@ TUNED: dict[tuple[str, str], dict[str, object]] = {
     ("frozen", "method2"): dict(
         learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
     ),
-    ("laptop", "semi_hard"): dict(learning_rate=0.03, dropout=0.3, weight_decay=0.0),
-    ("laptop", "lifted_structure"): dict(
-        learning_rate=0.003333, dropout=0.3, weight_decay=0.0
+    ("laptop", "random"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0
     ),
-    ("laptop", "n_pairs"): dict(learning_rate=3.333e-05, dropout=0.3, weight_decay=0.0),
-    ("laptop", "clustering"): dict(
-        learning_rate=0.003, dropout=0.3, weight_decay=0.0005
-    ),
-    ("laptop", "triplet_global"): dict(
-        learning_rate=0.003, dropout=0.0, weight_decay=0.0
-    ),
-    ("laptop", "random"): dict(learning_rate=0.01, dropout=0.3, weight_decay=0.0),
     ("laptop", "hardest_negative"): dict(
-        learning_rate=0.003, dropout=0.3, weight_decay=0.0
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=1
     ),
-    ("laptop", "method1"): dict(learning_rate=0.01, dropout=0.3, weight_decay=0.0),
-    ("laptop", "method2"): dict(learning_rate=0.03, dropout=0.3, weight_decay=0.0),
+    ("laptop", "method1"): dict(
+        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+    ),
+    ("laptop", "method2"): dict(
+        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+    ),
 }
 
 

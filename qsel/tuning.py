@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from qsel.config import Config, preset
 from qsel.data import ZeroShot, validation
+from qsel.methods import QUADRUPLETS
 from qsel.storage import written_whole
 from qsel.training import TrainingError, embed, evaluate, train
 
@@ -28,9 +29,10 @@ SPACES: dict[str, dict[str, tuple]] = {
         "epochs": (7, 14),
     },
     "laptop": {
-        "learning_rate": (0.003, 0.01, 0.03, 0.1),
+        "learning_rate": (0.003, 0.01, 0.03),
         "dropout": (0.0, 0.3),
         "weight_decay": (0.0, 0.0005),
+        "warmup": (0, 1),
     },
 }
 # Placed by a few runs on validation classes: ten times more, and they diverge.
@@ -40,15 +42,16 @@ RATE_DIVISORS = {"lifted_structure": 30, "n_pairs": 300}
 def space(preset_name: str, method: str) -> dict[str, tuple]:
     """The values that a row's trials are drawn from: setting → choices.
 
-    Rows that do not normalise have longer embeddings and larger gradients, and get
-    smaller learning rates.
+    Rows without quadruplets have no warm-up; theirs vary the images of a class in a
+    batch instead. Rows that do not normalise have longer embeddings and larger
+    gradients, and get smaller learning rates.
 
     Raises:
         ValueError: the preset has no space.
 
     Example:
         >>> space("laptop", "n_pairs")["learning_rate"]
-        (1e-05, 3.333e-05, 0.0001, 0.0003333)
+        (1e-05, 3.333e-05, 0.0001)
     """
     if preset_name not in SPACES:
         raise ValueError(
@@ -56,6 +59,8 @@ def space(preset_name: str, method: str) -> dict[str, tuple]:
             f"{', '.join(SPACES)}"
         )
     found = dict(SPACES[preset_name])
+    if method not in QUADRUPLETS and found.pop("warmup", None):
+        found["images_per_class"] = (4, 8)
     rates = found["learning_rate"]
     smaller = RATE_DIVISORS.get(method, 1)
     found["learning_rate"] = tuple(float(f"{rate / smaller:.4g}") for rate in rates)

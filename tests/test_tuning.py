@@ -10,7 +10,7 @@ from qsel import tuning
 from qsel.config import preset
 from qsel.data import ImageSet, ZeroShot
 from qsel.hierarchy import Hierarchy
-from qsel.methods import ROWS
+from qsel.methods import QUADRUPLETS, ROWS
 from qsel.tuning import SPACES, score, space, trials, tune, winners
 
 
@@ -30,10 +30,12 @@ def test_trials_are_settings_of_the_preset_and_differ(name, method):
         assert all(value in space(name, method)[key] for key, value in trial.items())
 
 
-def test_rows_differ_in_the_scale_of_the_rate_alone():
+def test_rows_differ_in_the_scale_of_the_rate_and_in_what_warms_up():
     for name in SPACES:
         for method in ROWS:
             found, own = space(name, method), dict(SPACES[name])
+            if "warmup" in own and method not in QUADRUPLETS:
+                assert len(found.pop("images_per_class")) == len(own.pop("warmup"))
             rates = zip(
                 found.pop("learning_rate"), own.pop("learning_rate"), strict=True
             )
