@@ -40,13 +40,31 @@ def test_rows_differ_in_the_scale_of_the_rate_and_in_what_warms_up():
                 found.pop("learning_rate"), own.pop("learning_rate"), strict=True
             )
             smaller = tuning.RATE_DIVISORS.get(method, 1)
+            smaller *= tuning.SMALLER.get((name, method), 1)
             assert all(a == pytest.approx(b / smaller, rel=1e-3) for a, b in rates)
             assert found == own
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("method", ROWS)
+def test_a_trial_differs_in_what_the_row_reads(name, method):
+    keys = set().union(*trials(name, 8, method))
+    assert keys == set(space(name, method)) - set(tuning.UNREAD.get(method, ()))
+    for unread in tuning.UNREAD.get(method, ()):  # and truly does not read
+        data = tiny.zero_shot()
+        base = tiny.config(method=method, epochs=1)
+        one, two = (
+            tuning.train(data, base.with_settings({unread: value})).curve
+            for value in (2, 3)
+        )
+        assert one == two
 
 
 def test_bad_budgets_and_presets():
     with pytest.raises(ValueError, match="preset 'paper' has no search space"):
         trials("paper", 1)
+    with pytest.raises(ValueError, match="no row 'start' to tune"):
+        tune(tiny.zero_shot(), "smoke", None, ["start"])
     for count in (0, 10_000):
         with pytest.raises(ValueError, match=f"{count} trials .* has .* points"):
             trials("laptop", count)
