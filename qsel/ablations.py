@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from qsel import data as datasets
 from qsel import experiment, table1
-from qsel.config import Config, preset
+from qsel.config import TUNED, Config, preset
 from qsel.methods import QUADRUPLETS, TITLES
 from qsel.runs import RunError
 from qsel.table1_verdicts import compare, of_row, sentence
@@ -23,6 +23,8 @@ from qsel.table1_verdicts import compare, of_row, sentence
 RECORDED = f"{table1.RECORDED}-ablations"  # below results/
 SEEDS = 3
 ONE, TWO = ("method1",), ("method2",)
+# Random's own, on a frozen trunk.
+RANDOMS = TUNED["frozen", "random"]
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,12 @@ SWITCHES = {
         "without the class heads' loss", dict(coarse_weight=0.0, fine_weight=0.0)
     ),
     "same_settings": Ablation(
-        "one setting for all rows",
-        dict(
-            learning_rate=0.03, dropout=0.3, weight_decay=0.0001, whiten=0.4, epochs=14
-        ),
-        QUADRUPLETS,
+        "Random's tuned setting for all rows", RANDOMS, QUADRUPLETS
+    ),
+    "random_negative_same": Ablation(
+        "the sphere around a random negative, with Random's tuned setting",
+        RANDOMS | dict(negative="random"),
+        ONE + TWO,
     ),
     "twice_as_long": Ablation(
         "twice as many epochs", dict(epochs=lambda base: 2 * base.epochs), QUADRUPLETS
@@ -191,7 +194,13 @@ def jobs(
         for method in SWITCHES[name].rows:
             base = preset(preset_name, method).with_settings(settings or {})
             changed = SWITCHES[name].changed(base)
-            base.with_settings(changed)  # a mistake is told before the first run
+            try:  # a mistake is told before the first run
+                base.with_settings(changed)
+            except ValueError as error:
+                raise ValueError(
+                    f"ablation {name} does not fit preset {preset_name} ({error}); "
+                    "leave it out with --names"
+                ) from error
             wanted = {**(settings or {}), **changed}
             asked = with_options(source, SWITCHES[name].options)
             found.append(Job(name, method, asked, wanted))

@@ -1,4 +1,4 @@
-"""The command line: ``qsel data · train · evaluate · select · table1 · book``."""
+"""The command line: data, train, evaluate, select, table1, ablations, tune, book."""
 
 import shlex
 import sys
@@ -228,7 +228,7 @@ def table1(
     interrupted one goes on from its last epoch. The exit status is 1 if a run failed;
     the others are done all the same.
 
-    Example: `qsel table1 --data stanford_cars --preset frozen --set trunk=resnet101`
+    Example: `qsel table1 --data stanford_cars --preset frozen --set trunk=resnet50`
     """
     from qsel import notebooks
     from qsel import table1 as table
@@ -387,7 +387,7 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
         if name in ("method", "seed"):  # they also name the run, and choose its preset
             raise ValueError(
                 f"--set {setting}: method and seed are no settings of a preset; give "
-                f"--{name} where the command has it (table1: --seeds)"
+                f"--{name} where the command has it (table1: --rows, --seed)"
             )
         pairs[name] = value
     return pairs

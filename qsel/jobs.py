@@ -134,7 +134,7 @@ class _Progress:
     def end(self, job: Job, note: str | None, failed: bool = False) -> None:
         """A job's process is gone; without a note, another driver has the job."""
         with self.lock:
-            if self.running[job] is not None and not failed:
+            if note is not None and self.running[job] is not None and not failed:
                 self._reached(job, job.epochs)
                 self.worked += 1
             del self.running[job]

@@ -1,9 +1,10 @@
 """Table 1 as data: for each row an objective, and the batches it is trained on.
 
-All rows share the data, the trunk, the heads, the optimiser, the number of steps and
+All rows share the data, the trunk, the heads, the optimiser, the steps of an epoch and
 the budget of 4·B images a step, B being the references of a quadruplet row. What a row
 brings of its own is here: which images make up a step, and what is asked of their
-embeddings. Rows that need fewer images for a step by their own rule take fewer.
+embeddings. Rows that need fewer images for a step by their own rule take fewer: pairs
+two of each class, triplets three for each reference, clustering 128.
 """
 
 from collections.abc import Callable, Sequence

@@ -138,7 +138,8 @@ def digest_of(paths: Iterable[Path]) -> str:
 
 
 def _contents(paths: Iterable[Path]) -> list[bytes]:
-    return [path.read_bytes() for path in paths if path.exists()]
+    found = [path for path in paths if path.exists()]
+    return [b"/".join((*map(str.encode, p.parts[-3:]), p.read_bytes())) for p in found]
 
 
 def _digest(*parts: object) -> str:

@@ -42,7 +42,7 @@ class Record:
         versions: Python, packages, git commit.
         device: what it ran on.
         date: the day it ended, in UTC.
-        seconds: wall-clock time of training and of evaluation.
+        seconds: wall-clock time of training, since the last resume, and of evaluation.
     """
 
     config: dict

@@ -68,10 +68,11 @@ class Comparison:
 def compare(one: pd.DataFrame, other: pd.DataFrame, metric: str = "R@1") -> Comparison:
     """How far the runs of one row are ahead of those of another.
 
-    Both rows of a seed start from the same weights and see the references in the same
-    order, so their difference varies less than either. Where both count their hits by
-    class, as for R@1, the unseen classes are drawn anew with replacement, the same for
-    both rows, and the gap of the draw is taken from hits averaged over the seeds.
+    Both rows of a seed start from the same weights, and rows with quadruplets see the
+    references in the same order, so their difference varies less than either. Where
+    both count their hits by class, as for R@1, the unseen classes are drawn anew with
+    replacement, the same for both rows, and the gap of the draw is taken from hits
+    averaged over the seeds.
 
     Args:
         one: runs of one row, as ``qsel.table1.gather`` has them, metrics in percent.
@@ -161,7 +162,7 @@ def paired(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> pd.Series
 
 
 def ahead(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> bool:
-    """Whether method a is ahead of method b by all intervals; level is not ahead."""
+    """Whether method a is ahead of method b by all intervals."""
     return compare(of_row(runs, a), of_row(runs, b), metric).ahead
 
 
@@ -184,7 +185,7 @@ points, 30.0 standard deviations of the seeds (95 % interval over 3 seeds 8.25 t
 def sentence(found: Comparison, one: str, other: str, metric: str = "R@1") -> str:
     """A comparison in words: the size first, then how sure it is.
 
-    "Ahead" only where every interval leaves out zero, "level" where none does; where
+    "Ahead" only where every interval leaves out zero, no verdict where none does; where
     the two disagree, the sentence says which is which.
 
     Args:
@@ -213,7 +214,7 @@ classes 1.00 to 2.00).
     if all(clear.values()):
         words = f"{one} is ahead of {other} in {metric} by {points}{effect}"
     elif not any(clear.values()):
-        words = f"{one} and {other} are level in {metric}: a difference of "
+        words = f"{one} and {other} cannot be told apart in {metric}: a difference of "
         words += f"{points}{effect}"
     else:
         sure, unsure = sorted(clear, key=clear.get, reverse=True)
@@ -229,9 +230,17 @@ def on_the_control(runs: pd.DataFrame) -> str:
         >>> on_the_control(pd.DataFrame())
         'The control was not run often enough to tell.'
     """
-    rows = ("random", "hardest_negative", "method1", "method2")
-    if any(len(of_row(runs, row)) < 2 for row in rows):
+    control = of_row(runs, "hardest_negative")
+    others = ("random", "method1", "method2")
+    if any(compare(of_row(runs, m), control).over_seeds is None for m in others):
         return "The control was not run often enough to tell."
+    behind = [m for m in ("method1", "method2") if ahead(runs, "hardest_negative", m)]
+    if behind:
+        names = " and ".join(TITLES[method] for method in behind)
+        return (
+            f"The control is ahead of {names} in R@1: here the rule for the positives "
+            "costs something."
+        )
     better = [m for m in ("method1", "method2") if ahead(runs, m, "hardest_negative")]
     if better:
         names = " and ".join(TITLES[method] for method in better)

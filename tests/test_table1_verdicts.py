@@ -191,7 +191,7 @@ def test_the_verdict_follows_the_t_test():
         said = verdict(frame(method1=a, method2=b), *PAIR)
         found = stats.ttest_rel(a, b)
         assert ("is ahead of" in said) == (found.pvalue < 0.05)
-        assert ("are level" in said) == (found.pvalue >= 0.05)
+        assert ("cannot be told apart" in said) == (found.pvalue >= 0.05)
         if found.pvalue < 0.05:
             first = TITLES["method1" if a.mean() > b.mean() else "method2"]
             assert said.startswith(first)
@@ -210,7 +210,7 @@ def test_swapping_the_rows_flips_every_sign_and_keeps_the_sentence(runs):
     assert one.clear == other.clear
     assert not (one.ahead and other.ahead)
     said, back = verdict(runs, *PAIR), verdict(runs, *PAIR[::-1])
-    if one.difference and "level" not in said:
+    if one.difference and "told apart" not in said:
         assert said == back
 
 
@@ -245,7 +245,7 @@ def test_the_sentence_claims_what_the_intervals_show(runs):
     same_side = found.over_classes[0] * found.difference > 0 or not beyond[1]
     assume(same_side)
     assert ("is ahead of" in said) == all(beyond)
-    assert ("are level" in said) == (not any(beyond))
+    assert ("cannot be told apart" in said) == (not any(beyond))
     assert ("clear over seeds, not over classes" in said) == (beyond == [True, False])
     assert ("clear over classes, not over seeds" in said) == (beyond == [False, True])
     assert f"{abs(found.difference):.2f} points" in said
@@ -271,10 +271,10 @@ def test_an_interval_on_the_wrong_side_is_no_support():
     assert found.clear == {"seeds": True, "classes": False} and not found.ahead
 
 
-def test_no_difference_is_level():
+def test_no_difference_cannot_be_told():
     same = [[1, 2], [2, 2]]
     said = verdict(counted([4, 4], method1=same, method2=same), *PAIR)
-    assert "are level" in said and "0.00 points" in said
+    assert "cannot be told apart" in said and "0.00 points" in said
 
 
 @pytest.mark.parametrize(

@@ -91,5 +91,6 @@ def without_kernel(calls: list):
 
 RECORD = (
     '{"config": {}, "preset": "", "data": {}, "metrics": {"R@1": 0.5}, "by_class": {},'
-    ' "curve": [], "command": "", "versions": {}, "device": "", "seconds": {}}'
+    ' "curve": [], "command": "", "versions": {}, "device": "", "date": "",'
+    ' "seconds": {}}'
 )
