@@ -42,7 +42,7 @@ def fingerprint(
     sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
     data = parameters.get("data")
     return {
-        "source": _digest(*(cell.source for cell in cells), *_contents(sources)),
+        "source": _digest(*(cell.source for cell in cells), *_contents(sources, 2)),
         "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
         "data": _data_fingerprint(data) if data else "",
         "versions": _versions(),
@@ -134,12 +134,15 @@ def _data_fingerprint(source: str) -> str:
 
 def digest_of(paths: Iterable[Path]) -> str:
     """12 hexadecimal digits over files, those that are there."""
-    return _digest(*_contents(paths))
+    return _digest(*_contents(paths, 3))
 
 
-def _contents(paths: Iterable[Path]) -> list[bytes]:
+def _contents(paths: Iterable[Path], names: int) -> list[bytes]:
+    """Contents of the files that are there, behind the last names of their paths."""
     found = [path for path in paths if path.exists()]
-    return [b"/".join((*map(str.encode, p.parts[-3:]), p.read_bytes())) for p in found]
+    return [
+        b"/".join((*map(str.encode, p.parts[-names:]), p.read_bytes())) for p in found
+    ]
 
 
 def _digest(*parts: object) -> str:

@@ -234,30 +234,29 @@ def on_the_control(runs: pd.DataFrame) -> str:
     others = ("random", "method1", "method2")
     if any(compare(of_row(runs, m), control).over_seeds is None for m in others):
         return "The control was not run often enough to tell."
-    behind = [m for m in ("method1", "method2") if ahead(runs, "hardest_negative", m)]
-    if behind:
-        names = " and ".join(TITLES[method] for method in behind)
-        return (
-            f"The control is ahead of {names} in R@1: here the rule for the positives "
-            "costs something."
-        )
     better = [m for m in ("method1", "method2") if ahead(runs, m, "hardest_negative")]
+    behind = [m for m in ("method1", "method2") if ahead(runs, "hardest_negative", m)]
     if better:
         names = " and ".join(TITLES[method] for method in better)
-        return (
+        said = (
             f"{names} {'are' if len(better) > 1 else 'is'} ahead of the control in "
             "R@1: here the rule for the positives adds something of its own."
         )
-    if ahead(runs, "hardest_negative", "random"):
-        return (
+    elif ahead(runs, "hardest_negative", "random"):
+        said = (
             "Neither method is ahead of the control in R@1, and the control is ahead "
             "of Random: here the nearest negative alone brings a gain, and the rules "
             "for the positives add nothing to it that shows."
         )
-    return (
-        "Neither method is ahead of the control in R@1, nor the control of Random: "
-        "here no gain shows, of the negative or of the positives."
-    )
+    else:
+        said = (
+            "Neither method is ahead of the control in R@1, nor the control of Random: "
+            "here no gain shows, of the negative or of the positives."
+        )
+    if behind:
+        names = " and ".join(TITLES[method] for method in behind)
+        said += f" The control is ahead of {names}: there the rule costs something."
+    return said
 
 
 def _intervals(found: Comparison) -> str:
