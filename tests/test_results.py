@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qsel import ablations, table1
+from qsel import ablations, table1, table1_verdicts
 from qsel.config import TUNED, Config, preset
 from qsel.methods import ROWS, UNTRAINED
 from qsel.runs import Record
@@ -45,10 +45,12 @@ def test_tuned_settings_are_the_winners_of_the_recorded_search(name):
     assert len(budgets) == 1  # the same for every row
 
 
-def test_the_search_on_the_photographs_ran_the_trials_it_drew():
-    search = json.loads((ROOT / "results" / "tuning" / "frozen.json").read_text())
+@pytest.mark.parametrize("name", SPACES)
+def test_the_search_ran_the_trials_it_drew(name):
+    search = json.loads((ROOT / "results" / "tuning" / f"{name}.json").read_text())
+    count = 1 + max(run["trial"] for run in search["runs"])
     for method in ROWS:
-        drawn = trials("frozen", 8, method)
+        drawn = trials(name, count, method)
         for run in search["runs"]:
             if run["method"] == method:
                 assert run["settings"] == drawn[run["trial"]]
@@ -105,6 +107,12 @@ def test_an_ablation_changes_what_it_says(path):
     assert "/" not in record.command
 
 
-def test_the_readme_shows_the_recorded_table():
-    table = table1.summary(table1.gather(TABLE))
-    assert table1.markdown(table) in (ROOT / "README.md").read_text()
+def test_the_readme_shows_the_recorded_table_and_says_what_follows_from_it():
+    runs = table1.gather(TABLE)
+    readme = (ROOT / "README.md").read_text()
+    assert table1.markdown(table1.summary(runs)) in readme
+    said = [table1_verdicts.verdict(runs, *pair) for pair in table1_verdicts.CLAIM]
+    said += [table1_verdicts.on_the_control(runs)]
+    said += [table1_verdicts.verdict(runs, "semi_hard", "method1")]
+    for sentence in said:
+        assert sentence in " ".join(readme.split())
