@@ -219,9 +219,20 @@ TUNED: dict[tuple[str, str], dict[str, object]] = {
     ("frozen", "method2"): dict(
         learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
     ),
-    ("laptop", "random"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0
+    ("laptop", "semi_hard"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, images_per_class=8
     ),
+    ("laptop", "lifted_structure"): dict(
+        learning_rate=0.001, dropout=0.3, weight_decay=0.0005, images_per_class=4
+    ),
+    ("laptop", "n_pairs"): dict(learning_rate=1e-05, dropout=0.0, weight_decay=0.0005),
+    ("laptop", "clustering"): dict(
+        learning_rate=0.003, dropout=0.3, weight_decay=0.0005, images_per_class=4
+    ),
+    ("laptop", "triplet_global"): dict(
+        learning_rate=0.03, dropout=0.0, weight_decay=0.0005
+    ),
+    ("laptop", "random"): dict(learning_rate=0.03, dropout=0.3, weight_decay=0.0005),
     ("laptop", "hardest_negative"): dict(
         learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=1
     ),
