@@ -67,7 +67,7 @@ def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
         >>> hits_by_class(x, torch.tensor([0, 0, 1, 1]))
-        {'images': [2, 2], 'R@1': [2, 0]}
+        {'images': [2, 2], 'R@1': [2, 1]}
     """
     _check_labels(embeddings, labels)
     hit = _same_class_neighbors(embeddings, labels, 1)[:, 0].cpu()  # (N,)

@@ -226,3 +226,16 @@ def test_the_fingerprint_of_the_source_is_stable():
     one = experiment.source_fingerprint()
     assert one == experiment.source_fingerprint()
     assert len(one) == 12 and int(one, 16) >= 0
+
+
+def test_comments_and_docstrings_do_not_change_the_fingerprint():
+    code = '"""A module."""\nx = 1  # one\n\ndef f():\n    """Doc."""\n    return x\n'
+    other = '"""Other."""\nx = 1\n\ndef f():\n    """Words."""\n\n    return x  # x\n'
+    assert experiment._statements(code) == experiment._statements(other)
+    for change in ("x = 2", "return -x", "def f(y)"):
+        word = {"x = 2": "x = 1", "return -x": "return x", "def f(y)": "def f()"}[
+            change
+        ]
+        changed = code.replace(word, change)
+        assert changed != code
+        assert experiment._statements(code) != experiment._statements(changed)

@@ -314,6 +314,7 @@ def results(runs: Path) -> dict[str, dict]:
     return {name: {k: r[k] for k in kept} for name, r in records.items()}
 
 
+@pytest.mark.timeout(900)  # kernels start slowly on a busy machine
 def test_killed_at_random_and_nothing_is_lost(root, monkeypatch):
     """SIGKILL, to the driver alone: no handler runs, and nobody stops its kernels."""
     paths = [str(Path(tiny.__file__).parent), str(Path(__file__).parents[1])]
