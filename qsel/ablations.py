@@ -89,8 +89,8 @@ SWITCHES = {
     ),
     # The tuned learning rate belongs to embeddings of unit length.
     "unnormalised": Ablation(
-        "embeddings of any length, learning rate 0.001",
-        dict(normalise=False, learning_rate=0.001),
+        "embeddings of any length, learning rate 0.0001",
+        dict(normalise=False, learning_rate=0.0001),
         erratum=6,
     ),
     # The selection.
