@@ -1,25 +1,71 @@
-"""Exact nearest neighbours in blocks: never an N × N matrix.
+"""Exact nearest neighbours at the speed of a matrix product, in blocks.
 
-Ranking by matrix product (|a|² + |b|² - 2ab) is fast but off by rounding. So it only
-nominates: every candidate whose approximate distance lies within the proven rounding
-bound of the best is measured again, directly and in float64, and ties go to the
-lowest index. The answers are those of float64 brute force.
+Ranking by matrix product (|b|² - 2ab) is fast but off by rounding. So it only
+nominates: every candidate that the proven rounding bound cannot rule out is measured
+again, directly and in float64, and ties go to the lowest index. The answers are those
+of float64 brute force, whatever the precision of the products.
+
+Three things keep the rest of the work small beside the product. A row of the gallery
+carries its own |b|², so that the product ends in comparable distances. Distances are
+first looked at in tiles: only tiles whose minimum may matter are opened. And a gallery
+that is sorted by class has its classes as slices, so that columns which no row of a
+block may choose need no product at all.
+
+Nothing of size N × N is ever held, and of a large gallery no second copy.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 64 << 20  # one (rows, N) block of approximate distances
+CHUNK_BYTES = 64 << 20  # gallery rows that are prepared at a time
+BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
 PAIR_BYTES = 4 << 20  # one (pairs, D) block measured exactly: to stay in the cache
+PAIRS = 1 << 21  # candidates that wait for a decision; more only where all is tied
+ROWS = 1024  # most rows of a block
+QUERIES = 8192  # most rows that are prepared at a time
+TILE = 64  # columns at most
+LANES = 16  # prepared rows have a multiple of this many columns
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """B points prepared for comparison with a gallery.
+
+    Attributes:
+        points: (P, D) as given, the B among them.
+        which: (B,) which of the points.
+        ranking: (B, W): -2x, 1, 0 …, with x the point from the gallery's centre.
+        squares, norms: (B,) |x|² and |x|.
+    """
+
+    points: Tensor
+    which: Tensor
+    ranking: Tensor
+    squares: Tensor
+    norms: Tensor
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Queries":
+        parts = (self.which, self.ranking, self.squares, self.norms)
+        return Queries(self.points, *(part[rows] for part in parts))
 
 
 class Gallery:
     """Embeddings prepared for exact comparison.
 
     Args:
-        embeddings: (N, D) floating point, finite, on any device.
+        embeddings: (N, D) floating point, finite, on any device; a tensor over a file
+            that is mapped into memory will do.
+        order: (N,) int64, a permutation: sample ``order[p]`` stands at place p. By
+            default as given.
+        hold: keep all rows prepared: a second copy, for a gallery that is asked often.
+            Small galleries are always kept.
 
     Raises:
         ValueError: not a finite floating-point (N, D) tensor; the first bad row is
@@ -27,27 +73,33 @@ class Gallery:
 
     Example:
         >>> gallery = Gallery(torch.tensor([[0.0], [1.0], [3.0]]))
-        >>> gallery.exact(torch.tensor([0]), torch.tensor([2]))
-        tensor([9.], dtype=torch.float64)
+        >>> gallery.nearest(gallery.rows(torch.tensor([2])), k=2).tolist()
+        [[2, 1]]
     """
 
-    def __init__(self, embeddings: Tensor):
-        check_embeddings(embeddings)
-        self.embeddings = embeddings.detach()
-        ranking = self.embeddings
-        largest = float(ranking.abs().max())
+    def __init__(
+        self, embeddings: Tensor, order: Tensor | None = None, hold: bool = False
+    ):
+        largest = check_embeddings(embeddings)
         if largest > 1e140:
             raise ValueError(
                 f"an embedding holds the value {largest:.3g}, whose square overflows "
                 "float64; scale the embeddings (their order stays the same)"
             )
-        if ranking.dtype != torch.float64:
-            # Squares beyond 1e30 would overflow float32 once they are summed.
-            ranking = ranking.float() if largest < 1e15 else ranking.double()
+        self.embeddings = embeddings.detach()
+        self.order = order
+        self._places = None if order is None else _inverse(order)
+        # Squares beyond 1e30 would overflow float32 once they are summed.
+        wide = embeddings.dtype == torch.float64 or largest >= 1e15
+        self._dtype = torch.float64 if wide else torch.float32
         # Distances ignore a common shift, and the rounding bound grows with the norms.
-        self._ranking = ranking - ranking.mean(0)  # (N, D)
-        self._squares = self._ranking.square().sum(1)  # (N,)
-        self._norms = self._squares.sqrt()  # (N,)
+        self._centre = self.embeddings.mean(0, dtype=self._dtype)  # (D,)
+        d = self.embeddings.shape[1]
+        self._width = LANES * math.ceil((d + 1) / LANES)  # W
+        self._step = max(1, CHUNK_BYTES // (self._width * self._dtype.itemsize))
+        self._held = None
+        if hold or len(self) <= self._step:
+            self._held = self._prepare(self._in_order(0, len(self)))
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -57,112 +109,294 @@ class Gallery:
         """Where the embeddings lie."""
         return self.embeddings.device
 
-    def blocks(self, rows: Tensor) -> Iterator[Tensor]:
-        """Rows in parts, each small enough for a (rows, N) block of distances."""
-        step = max(1, BLOCK_BYTES // (len(self) * self._ranking.element_size()))
-        return iter(rows.split(step))
+    def queries(self, points: Tensor, which: Tensor) -> Queries:
+        """Some points (B,) of (P, D), on the gallery's device, ready for comparison."""
+        points = points.detach()
+        return self._asked(points, which, self._prepare(points[which]))
 
-    def approximate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Approximate squared distances from some rows to all, and their error bound.
+    def rows(self, samples: Tensor) -> Queries:
+        """Samples of the gallery (B,), ready for comparison with it."""
+        if self._held is None:
+            return self.queries(self.embeddings, samples)
+        places = samples if self._places is None else self._places[samples]
+        return self._asked(self.embeddings, samples, self._held[places])
+
+    def index(self, places: Tensor) -> Tensor:
+        """The samples that stand at some places."""
+        return places if self.order is None else self.order[places]
+
+    def nearest(
+        self, q: Queries, k: int = 1, skip: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """The k nearest samples of each query, nearest first.
 
         Args:
-            rows: (B,) indices into the gallery.
+            q: B queries; the search is fastest where equal skips stand together.
+            k: how many.
+            skip: (B,) and (B,): the places from the first up to, not including, the
+                second are not looked at.
 
         Returns:
-            (B, N) squared distances and (B, 1) bounds on their absolute error.
+            (B, k) int64 samples; -1 where there are fewer. Ties go to the lowest.
         """
-        a = self._ranking[rows]  # (B, D)
-        with torch.autocast(a.device.type, enabled=False):  # it would round to bfloat16
-            d = torch.addmm(self._squares[None, :], a, self._ranking.T, alpha=-2)
-        d += self._squares[rows, None]
-        # A sum of D products is off by at most D roundings of Σ|terms|, and the terms
-        # stay below (|a| + |b|)². Factors that are rounded first add one rounding of
-        # theirs, once. Below `tiny` a product may vanish altogether.
-        reach = self._norms[rows, None] + self._norms.max()  # (B, 1)
-        terms = a.shape[1] + 8
-        eps, tiny = torch.finfo(a.dtype).eps, torch.finfo(a.dtype).tiny
-        return d, (terms * eps + _factor_rounding(a)) * reach**2 + 4 * terms * tiny
+        none = q.squares.new_zeros(len(q), dtype=torch.int64)
+        runs = _runs(*(skip or (none, none)))
+        low = q.norms.new_full((len(q), k), torch.inf)  # k smallest tile minima
+        found: list[tuple[Tensor, Tensor, Tensor]] = []  # row, place, distance
+        for first in range(0, len(self), self._step):
+            columns = self._columns(first, min(first + self._step, len(self)))
+            most = BLOCK_BYTES // (len(columns) * columns.element_size())
+            # A power of two, so that a row has at least eight tiles for each of the k.
+            tile = 1 << max(0, (len(columns) // (8 * k)).bit_length() - 1)
+            tile = min(tile, TILE)
+            space = columns.new_empty(0)
+            for i, j in _blocks(runs, max(1, min(ROWS, most))):
+                inside = [
+                    (max(a, i) - i, min(b, j) - i, s - first, e - first)
+                    for a, b, s, e in runs
+                    if a < j and b > i
+                ]
+                space, gap = _product(q.ranking[i:j], columns, inside, tile, space)
+                d = space.unflatten(1, (-1, tile))  # (b, T, tile), without |a|²
+                own = q.squares[i:j, None]
+                tiles = d.amin(2) + own  # (b, T)
+                both = torch.cat([low[i:j], tiles], 1) if first else tiles
+                low[i:j] = _smallest(both, k)
+                limit = self._limit(low[i:j, -1], q.norms[i:j])  # (b,)
+                open_tiles = tiles <= limit[:, None]
+                many = int(open_tiles.sum()) * tile > PAIRS
+                step = max(1, PAIRS // space.shape[1]) if many else j - i
+                for part in torch.arange(j - i, device=self.device).split(step):
+                    row, t = open_tiles[part].nonzero(as_tuple=True)
+                    row = part[row]
+                    values = d[row, t] + own[row]  # (P, tile)
+                    near = (values <= limit[row, None]) & (values < torch.inf)
+                    hit, c = near.nonzero(as_tuple=True)
+                    column = t[hit] * tile + c
+                    column += (column >= gap[0]) * (gap[1] - gap[0])
+                    found.append((row[hit] + i, first + column, values[hit, c]))
+                    if sum(len(d) for *_, d in found) > PAIRS:
+                        found = [self._best(q, found, low, k)[1]]
+        return self._best(q, found, low, k)[0]
 
-    def exact(self, i: Tensor, j: Tensor) -> Tensor:
-        """Squared distances of the pairs (i, j), directly and in float64: (P,)."""
-        step = max(1, PAIR_BYTES // (8 * self.embeddings.shape[1]))
-        x = self.embeddings
-        parts = [
-            (x[a].double() - x[b].double()).square().sum(1)
-            for a, b in zip(i.split(step), j.split(step), strict=True)
-        ]
-        return torch.cat(parts)
+    def members(self, q: Queries, start: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Approximate squared distances to one slice of places for each query.
+
+        Args:
+            q: B queries.
+            start: (B,) first place of each slice; equal ones stand together.
+            size: (B,) places in each slice, M at most.
+
+        Returns:
+            (B, M) distances, infinite beyond a slice's end, and (B, M) bounds on their
+            error.
+        """
+        m = max(1, int(size.max()))
+        d = q.ranking.new_full((len(q), m), torch.inf)
+        error = torch.zeros_like(d)
+        for i, j, s, e in _runs(start, start + size):
+            if e > s:
+                columns = self._columns(s, e)
+                with torch.autocast(d.device.type, enabled=False):
+                    torch.mm(q.ranking[i:j], columns.T, out=d[i:j, : e - s])
+                d[i:j, : e - s] += q.squares[i:j, None]
+                norms = columns[:, q.points.shape[1]].sqrt()
+                error[i:j, : e - s] = self._error(q.norms[i:j, None] + norms)
+        return d, error
 
     def choose(
         self,
-        rows: Tensor,
-        candidates: Tensor,
-        approximate: Tensor,
-        bound: Tensor,
-        allowed: Tensor,
-        k: int = 1,
+        q: Queries,
+        start: Tensor,
+        d: Tensor,
+        error: Tensor,
         furthest: bool = False,
     ) -> Tensor:
-        """The k nearest (or furthest) allowed candidates of each row, best first.
+        """The nearest (or furthest) of each query's candidates.
 
         Args:
-            rows: (B,) indices into the gallery.
-            candidates: (B, M) indices into the gallery.
-            approximate: (B, M) approximate squared distances.
-            bound: (B, 1) bounds on their error.
-            allowed: (B, M) bool, which candidates may be chosen.
-            k: how many, at most M.
+            q: B queries.
+            start: (B,) the place of each query's first column.
+            d, error: (B, M) as from ``members``; infinite where it may not be chosen.
             furthest: the furthest instead of the nearest.
 
         Returns:
-            (B, k) int64 indices into the gallery; -1 where fewer are allowed. Ties
-            go to the lowest index.
+            (B,) int64 samples, -1 where none may be chosen. Ties go to the lowest.
         """
-        d = -approximate if furthest else approximate
-        d = d.masked_fill(~allowed, torch.inf)
-        if k == 1:
-            k_th = d.amin(1, keepdim=True)  # (B, 1)
-        else:
-            k_th = d.topk(k, largest=False).values[:, -1:]
-        # A row with fewer than k allowed has an infinite k-th, and so keeps them all.
-        b, column = ((d <= k_th + 2 * bound) & allowed).nonzero(as_tuple=True)  # (P,)
-        j = candidates[b, column]
-        exact = self.exact(rows[b], j)
-        order = j.argsort(stable=True)  # sorted by row, then distance, then index
-        order = order[(-exact if furthest else exact)[order].argsort(stable=True)]
-        order = order[b[order].argsort(stable=True)]
-        b, j = b[order], j[order]
-        first = torch.searchsorted(b, torch.arange(len(rows), device=b.device))
-        place = torch.arange(len(b), device=b.device) - first[b]  # rank within its row
-        chosen = rows.new_full((len(rows), k), -1)
-        kept = place < k
-        chosen[b[kept], place[kept]] = j[kept]
-        return chosen
+        allowed = d < torch.inf
+        if furthest:
+            d = (-d).masked_fill_(~allowed, torch.inf)
+        # Nothing is better than this for certain, and who cannot reach it is out.
+        best = (d + error).amin(1, keepdim=True)  # (B, 1)
+        row, column = ((d - error <= best) & allowed).nonzero(as_tuple=True)
+        place = start[row] + column
+        # All that are left of a row are in doubt, unless one is left alone.
+        zero = d.new_zeros(len(q))
+        sign = -1 if furthest else 1
+        pair = self._rank(q, row, place, zero[row], zero, 1, sign)[:, 0]
+        return self._samples(place, pair)
 
     def beyond(
-        self,
-        rows: Tensor,
-        radius: Tensor,
-        candidates: Tensor,
-        approximate: Tensor,
-        bound: Tensor,
-        allowed: Tensor,
+        self, q: Queries, radius: Tensor, start: Tensor, d: Tensor, error: Tensor
     ) -> Tensor:
-        """Which allowed candidates lie strictly outside a sphere around each row.
+        """Which candidates lie strictly outside a sphere around each query.
 
         Args:
-            rows: (B,) centres.
+            q: (B,) centres.
             radius: (B,) exact squared radii, float64.
-            candidates, approximate, bound, allowed: as for ``choose``.
+            start, d, error: as for ``choose``.
 
         Returns:
-            (B, M) bool, False where not allowed.
+            (B, M) bool, False where it may not be chosen.
         """
-        gap = approximate - radius[:, None].to(approximate.dtype)  # (B, M)
+        gap = d - radius[:, None].to(d.dtype)  # (B, M)
+        allowed = d < torch.inf
         outside = (gap > 0) & allowed
-        b, column = ((gap.abs() <= 2 * bound) & allowed).nonzero(as_tuple=True)
-        outside[b, column] = self.exact(rows[b], candidates[b, column]) > radius[b]
+        # The radius was rounded too: by less than it and the distances are off.
+        row, column = ((gap.abs() <= 2 * error) & allowed).nonzero(as_tuple=True)
+        if len(row):
+            exact = self.exact(q, row, self.index(start[row] + column))
+            outside[row, column] = exact > radius[row]
         return outside
+
+    def exact(self, q: Queries, row: Tensor, samples: Tensor) -> Tensor:
+        """Squared distances of pairs, directly and in float64: (P,).
+
+        Args:
+            q: queries.
+            row: (P,) which of them.
+            samples: (P,) of the gallery.
+        """
+        return squared_distances(q.points, q.which[row], self.embeddings, samples)
+
+    # --- what it is made of ------------------------------------------------------
+
+    def _in_order(self, first: int, last: int) -> Tensor:
+        if self.order is None:
+            return self.embeddings[first:last]
+        return self.embeddings[self.order[first:last]]
+
+    def _samples(self, places: Tensor, chosen: Tensor) -> Tensor:
+        """The samples at some of the places, by their number; -1 stays -1."""
+        nobody = places.new_full((1,), -1)
+        return torch.cat([self.index(places), nobody])[chosen]
+
+    def _columns(self, first: int, last: int) -> Tensor:
+        """(M, W) prepared rows of some places."""
+        if self._held is not None:
+            return self._held[first:last]
+        return self._prepare(self._in_order(first, last))
+
+    def _asked(self, points: Tensor, which: Tensor, prepared: Tensor) -> Queries:
+        d = points.shape[1]
+        squares = prepared[:, d].clone()
+        prepared *= -2
+        prepared[:, d] = 1
+        return Queries(points, which, prepared, squares, squares.sqrt())
+
+    def _prepare(self, points: Tensor) -> Tensor:
+        """(M, D) points → (M, W): x, |x|², 0 …, with x the point from the centre."""
+        m, d = points.shape
+        g = points.new_empty(m, self._width, dtype=self._dtype)
+        x = g[:, :d]
+        torch.sub(points, self._centre, out=x)
+        g[:, d:] = 0
+        # In two stages, so that no rounding but those of a few terms adds up.
+        g[:, d] = (
+            g.square().unflatten(1, (LANES, -1)).sum(1).sum(1, dtype=torch.float64)
+        )
+        return g
+
+    def _slack(self) -> tuple[float, float]:
+        """Relative and absolute part of the error of an approximate distance.
+
+        A sum of D products is off by at most D roundings of Σ|terms|, each of half an
+        eps, and the terms stay below (|a| + |b|)². Factors that are rounded first add
+        one rounding of theirs, once. Below `tiny` a product may vanish altogether.
+        """
+        terms = self.embeddings.shape[1] + 2 * LANES
+        number = torch.finfo(self._dtype)
+        relative = terms * number.eps / 2 + _factor_rounding(self._dtype)
+        return min(relative, 0.5), 4 * terms * number.tiny
+
+    def _error(self, reach: Tensor) -> Tensor:
+        """Bound on a distance's error, for |a| + |b| up to ``reach``."""
+        relative, absolute = self._slack()
+        return relative * reach.square() + absolute
+
+    def _error_up_to(self, d: Tensor, norms: Tensor) -> Tensor:
+        """Bound on the error of all samples whose approximate distance is at most d.
+
+        Such a b is at most sqrt(d + error) from a, and with s² the relative slack
+        sqrt(error) ≤ s (|a| + |b|); solved for |a| + |b|. So an outlier in the gallery
+        costs the others nothing.
+        """
+        relative, absolute = self._slack()
+        near = (d.clamp_min(0) + absolute).sqrt()
+        return self._error((2 * norms + near) / (1 - relative**0.5))
+
+    def _limit(self, d: Tensor, norms: Tensor) -> Tensor:
+        """Beyond this approximate distance none of the k nearest lies.
+
+        Args:
+            d: (B,) no less than the k-th smallest approximate distance.
+        """
+        reached = d + self._error_up_to(d, norms)  # k samples are this near for certain
+        return reached + self._error_up_to(reached, norms)
+
+    def _best(
+        self, q: Queries, found: list[tuple[Tensor, ...]], low: Tensor, k: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, k) the k best samples of what was found, and what was found of them."""
+        row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
+        limit = self._limit(low[:, -1], q.norms)
+        kept = d <= limit[row]
+        row, place, d = row[kept], place[kept], d[kept]
+        error = self._error_up_to(limit, q.norms)
+        pairs = self._rank(q, row, place, d, error, k)  # (B, k)
+        samples = self._samples(place, pairs)
+        pairs = pairs[pairs >= 0]
+        return samples, (row[pairs], place[pairs], d[pairs])
+
+    def _rank(
+        self,
+        q: Queries,
+        row: Tensor,
+        place: Tensor,
+        d: Tensor,
+        error: Tensor,
+        k: int,
+        sign: int = 1,
+    ) -> Tensor:
+        """(B, k) which of some pairs are best, measured exactly where d leaves a doubt.
+
+        Args:
+            row, place, d: (P,) the pairs and their approximate distances.
+            error: (B,) bounds on each row's errors.
+            sign: -1 to prefer the furthest; then d has the sign already.
+        """
+        pair = d.argsort(stable=True)
+        pair = pair[row[pair].argsort(stable=True)]
+        row, d = row[pair], d[pair]
+        sample = self.index(place[pair])
+        # Neighbours in this order are apart for certain, or belong to one group.
+        apart = torch.ones_like(row, dtype=torch.bool)
+        apart[1:] = (row[1:] != row[:-1]) | (d[1:] - d[:-1] > 2 * error[row[1:]])
+        group = apart.cumsum(0)  # (P,), from 1
+        doubt = (group.bincount()[group] > 1).nonzero().squeeze(1)
+        exact = q.squares.new_zeros(len(row), dtype=torch.float64)
+        if len(doubt):
+            exact[doubt] = sign * self.exact(q, row[doubt], sample[doubt])
+        order = sample.argsort(stable=True)  # by group, then distance, then index
+        order = order[exact[order].argsort(stable=True)]
+        order = order[group[order].argsort(stable=True)]
+        row = row[order]
+        first = torch.searchsorted(row, torch.arange(len(q), device=row.device))
+        rank = torch.arange(len(row), device=row.device) - first[row]
+        best = row.new_full((len(q), k), -1)
+        kept = rank < k
+        best[row[kept], rank[kept]] = pair[order[kept]]
+        return best
 
 
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:
@@ -191,18 +425,31 @@ def nearest_others(embeddings: Tensor, k: int) -> Tensor:
             f"{len(gallery) - 1}, since a sample is not its own neighbour"
         )
     everyone = torch.arange(len(gallery), device=gallery.device)
-    found = []
-    for rows in gallery.blocks(everyone):
-        d, bound = gallery.approximate(rows)
-        others = everyone[None, :] != rows[:, None]  # (B, N)
-        found.append(
-            gallery.choose(rows, everyone.expand_as(others), d, bound, others, k)
-        )
-    return torch.cat(found)
+    at_once = max(1, min(QUERIES, PAIRS // (4 * k)))
+    return torch.cat(
+        [
+            gallery.nearest(gallery.rows(part), k, skip=(part, part + 1))
+            for part in everyone.split(at_once)
+        ]
+    )
 
 
-def check_embeddings(embeddings: Tensor) -> None:
-    """Refuse what is not a finite floating-point (N, D) tensor with N, D ≥ 1."""
+def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
+    """|x_i - y_j|² for pairs, directly and in float64: (P,), P pairs in blocks."""
+    step = max(1, PAIR_BYTES // (8 * x.shape[1]))
+    parts = [
+        (x[a].double() - y[b].double()).square_().sum(1)
+        for a, b in zip(i.split(step), j.split(step), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def check_embeddings(embeddings: Tensor) -> float:
+    """Refuse what is not a finite floating-point (N, D) tensor with N, D ≥ 1.
+
+    Returns:
+        The largest absolute value.
+    """
     if not isinstance(embeddings, Tensor):
         raise ValueError(
             f"embeddings are a {type(embeddings).__name__}; expected a torch tensor "
@@ -217,21 +464,116 @@ def check_embeddings(embeddings: Tensor) -> None:
             f"embeddings are {embeddings.dtype} of shape {tuple(embeddings.shape)}; "
             "expected floating point of shape (N, D) with N and D of at least 1"
         )
-    bad = ~embeddings.isfinite().all(1)
-    if bad.any():
+    smallest, largest = map(float, embeddings.detach().aminmax())
+    if not (math.isfinite(smallest) and math.isfinite(largest)):  # NaN is either
+        bad = ~embeddings.isfinite().all(1)
         raise ValueError(
             f"{int(bad.sum())} of {len(embeddings)} embeddings hold NaN or infinite "
             f"values, the first in row {int(bad.nonzero()[0])}; a diverged model or a "
             "division by a zero norm is the usual cause"
         )
+    return max(-smallest, largest)
 
 
-def _factor_rounding(x: Tensor) -> float:
+# --- blocks ----------------------------------------------------------------------
+
+
+def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
+    """Neighbouring rows i … j-1 with the same slice s … e-1: (i, j, s, e) each."""
+    new = (start[1:] != start[:-1]) | (stop[1:] != stop[:-1])
+    begin = [0, *(1 + new.nonzero().squeeze(1)).tolist()]
+    slices = zip(start[begin].tolist(), stop[begin].tolist(), strict=True)
+    ends = [*begin[1:], len(start)]
+    return [(i, j, s, e) for i, j, (s, e) in zip(begin, ends, slices, strict=True)]
+
+
+def _blocks(runs: Sequence[tuple], most: int) -> Iterator[tuple[int, int]]:
+    """Rows in blocks of ``most``; a run that fills half a block has its own.
+
+    A block with a single slice to skip needs no product for it.
+    """
+    begin, end = 0, 0
+    for i, j, *_ in runs:
+        large = j - i >= most / 2
+        if end > begin and (large or j - begin > most):
+            yield begin, end
+            begin = i
+        end = j
+        while end - begin > most or (large and end > begin):
+            # Parts of equal size.
+            count = math.ceil((end - begin) / most)
+            step = math.ceil((end - begin) / count)
+            yield begin, begin + step
+            begin += step
+    if end > begin:
+        yield begin, end
+
+
+def _product(
+    rows: Tensor,
+    columns: Tensor,
+    runs: Sequence[tuple[int, int, int, int]],
+    tile: int,
+    space: Tensor,
+) -> tuple[Tensor, tuple[int, int]]:
+    """|b|² - 2ab of a block, infinite where a row skips a column.
+
+    Args:
+        rows: (b, W) prepared queries.
+        columns: (M, W) prepared gallery rows.
+        runs: rows with the slice of columns that they skip.
+        tile: the block's width is filled up to a multiple of it.
+        space: of an earlier block, to be used again.
+
+    Returns:
+        The block, and the slice of columns that all rows skip: it is left out.
+    """
+    m = len(columns)
+    clipped = [(i, j, min(max(s, 0), m), min(max(e, 0), m)) for i, j, s, e in runs]
+    lo, hi = max(s for *_, s, _ in clipped), min(e for *_, e in clipped)
+    hi = max(lo, hi)
+    width = m - (hi - lo)
+    shape = len(rows), tile * max(1, math.ceil(width / tile))
+    if space.numel() >= math.prod(shape):
+        d = space.flatten()[: math.prod(shape)].view(shape)
+    else:
+        d = columns.new_empty(shape)
+    with torch.autocast(d.device.type, enabled=False):  # it would round to bfloat16
+        if lo:
+            torch.mm(rows, columns[:lo].T, out=d[:, :lo])
+        if hi < m:
+            torch.mm(rows, columns[hi:].T, out=d[:, lo:width])
+    d[:, width:] = torch.inf
+    for i, j, s, e in clipped:
+        if (s, e) != (lo, hi) and e > s:
+            s, e = (x if x <= lo else max(lo, x - (hi - lo)) for x in (s, e))
+            d[i:j, s:e] = torch.inf
+    return d, (lo, hi)
+
+
+def _inverse(order: Tensor) -> Tensor:
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.arange(len(order), device=order.device)
+    return inverse
+
+
+def _smallest(d: Tensor, k: int) -> Tensor:
+    """(B, k) the k smallest of each row, ascending, infinite where there are fewer."""
+    if k == 1:
+        return d.amin(1, keepdim=True)
+    if d.shape[1] < k:
+        d = torch.nn.functional.pad(d, (0, k - d.shape[1]), value=torch.inf)
+    return d.topk(k, largest=False).values
+
+
+def _factor_rounding(dtype: torch.dtype) -> float:
     """Relative error of a product whose factors are cut to TF32 or bfloat16 first.
 
-    bfloat16 keeps 8 bits, so two rounded factors are off by 2 · 2⁻⁸; 2⁻⁶ is on the
-    safe side and covers TF32.
+    TF32 keeps 11 bits and bfloat16 8; cut off, two factors are off by 2⁻⁹ or 2⁻⁶, and
+    twice that is on the safe side.
     """
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    cut = any(b.fp32_precision not in ("none", "ieee") for b in backends)
-    return 2.0**-6 if cut and x.dtype == torch.float32 else 0.0
+    precisions = {b.fp32_precision for b in backends} - {"none", "ieee"}
+    if dtype != torch.float32 or not precisions:
+        return 0.0
+    return 2.0**-8 if precisions == {"tf32"} else 2.0**-5

@@ -29,8 +29,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qsel import neighbors
 from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.neighbors import Gallery
+from qsel.neighbors import Gallery, Queries, check_embeddings
 
 METHODS = ("random", "method1", "method2", "hardest_negative")
 NEGATIVES = ("nearest", "random")
@@ -118,19 +119,20 @@ positive_negative=tensor([3]), negative=tensor([4]))
             raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if embeddings is None and method != "random":
         raise ValueError(f"method={method!r} needs embeddings; only random does not")
-    gallery = None if embeddings is None else Gallery(embeddings)
     classes = ClassIndex(fine, coarse)
-    if gallery is not None and len(gallery) != len(classes):
-        raise ValueError(
-            f"{len(gallery)} embeddings but {len(classes)} labels; expected one fine "
-            "and one coarse label for each embedding"
-        )
+    if embeddings is not None:
+        check_embeddings(embeddings)
+        if len(embeddings) != len(classes):
+            raise ValueError(
+                f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
+                "fine and one coarse label for each embedding"
+            )
     references = _check_references(references, classes)
     # Random numbers come from the CPU, so that a seed means the same on every device.
     draw = torch.rand(
         3, len(references), generator=generator, dtype=torch.float64, device="cpu"
     )
-    device = classes.fine.device if gallery is None else gallery.device
+    device = classes.fine.device if embeddings is None else embeddings.device
     classes, references, draw = (x.to(device) for x in (classes, references, draw))
 
     if method == "random":
@@ -140,16 +142,18 @@ positive_negative=tensor([3]), negative=tensor([4]))
             classes.draw_positive_negative(references, draw[1]),
             classes.draw_negative(references, draw[2]),
         )
+    gallery = Gallery(embeddings, classes.order)
     if siblings == "own rule":
         siblings = "all" if method == "method1" else "drawn"
     rule = _Rule(method, negative, siblings, fallback)
-    blocks = [
-        _select_block(gallery, classes, rows, rule, u)
-        for rows, u in zip(
-            gallery.blocks(references), gallery.blocks(draw.T), strict=True
+    # By class, so that references that search the same places stand together.
+    order = classes.position[references].argsort()
+    chosen = references.new_empty(3, len(references))
+    for part in order.split(neighbors.QUERIES):
+        chosen[:, part] = _select(
+            gallery, classes, references[part], rule, draw[:, part]
         )
-    ]
-    return Quadruplets(references, *torch.cat(blocks, dim=1))
+    return Quadruplets(references, *chosen)
 
 
 @dataclass(frozen=True)
@@ -160,58 +164,116 @@ class _Rule:
     fallback: str
 
 
-def _select_block(
+def _select(
     gallery: Gallery, classes: ClassIndex, r: Tensor, rule: _Rule, draw: Tensor
 ) -> Tensor:
-    """(3, B): P⁺, P⁻ and N of the references r, (B,)."""
-    everyone = torch.arange(len(gallery), device=r.device)
-    d, bound = gallery.approximate(r)  # (B, N), (B, 1): distances from R
+    """(3, B): P⁺, P⁻ and N of the references r, (B,), sorted by class."""
+    q = gallery.rows(r)
+    fine, coarse, place = classes.fine[r], classes.coarse[r], classes.position[r]
+    of_fine = classes.fine_start[fine], classes.fine_size[fine]  # a slice each, (B,)
+    of_coarse = classes.coarse_start[coarse], classes.coarse_size[coarse]
     if rule.negative == "random" and rule.method != "hardest_negative":
-        n = classes.draw_negative(r, draw[:, 2])  # (B,)
+        n = classes.draw_negative(r, draw[2])  # (B,)
     else:
-        other = classes.coarse[r][:, None] != classes.coarse[None, :]  # (B, N)
-        n = gallery.choose(r, everyone.expand_as(other), d, bound, other)[:, 0]
+        skip = of_coarse[0], of_coarse[0] + of_coarse[1]
+        n = gallery.nearest(q, skip=skip)[:, 0]
     if rule.method == "hardest_negative":
-        pp = classes.draw_positive_positive(r, draw[:, 0])
-        pn = classes.draw_positive_negative(r, draw[:, 1])
+        pp = classes.draw_positive_positive(r, draw[0])
+        pn = classes.draw_positive_negative(r, draw[1])
         return torch.stack([pp, pn, n])
 
-    in_class, is_member = classes.fine_members(classes.fine[r])  # (B, M)
-    positives = [(in_class, is_member & (in_class != r[:, None]))]
+    sphere = _Sphere(q, gallery.exact(q, torch.arange(len(q), device=n.device), n))
+    around_n = gallery.rows(n) if rule.method == "method1" else None
+    keep_to_rule = rule.fallback == "nearest"
+    pp = _positive(gallery, sphere, around_n, of_fine, (place, place + 1), keep_to_rule)
     if rule.siblings == "drawn":
-        sibling = classes.draw_sibling(r, draw[:, 1])  # (B,) fine classes
-        positives.append(classes.fine_members(sibling))
+        # Not in the order of the references: sorted by the class that was drawn.
+        sibling = classes.draw_sibling(r, draw[1])
+        of_sibling = classes.fine_start[sibling], classes.fine_size[sibling]
+        by_class = of_sibling[0].argsort()
+        start, size = (x[by_class] for x in of_sibling)
+        pn = torch.empty_like(pp)
+        pn[by_class] = _positive(
+            gallery,
+            sphere[by_class],
+            None if around_n is None else around_n[by_class],
+            (start, size),
+            (start, start),
+            keep_to_rule,
+        )
     else:
-        in_coarse, is_member = classes.coarse_members(classes.coarse[r])
-        if rule.siblings == "all":
-            is_member &= classes.fine[in_coarse] != classes.fine[r][:, None]
-        positives.append((in_coarse, is_member & (in_coarse != r[:, None])))
+        without = of_fine[0], of_fine[0] + of_fine[1]
+        if rule.siblings == "coarse":
+            without = place, place + 1
+        pn = _positive(gallery, sphere, around_n, of_coarse, without, keep_to_rule)
+    return torch.stack([pp, pn, n])
 
-    # Where the nearest is sought: around R in Method 2, around N in Method 1.
-    centre, d_centre, bound_centre = r, d, bound
-    if rule.method == "method1":
-        centre = n
-        d_centre, bound_centre = gallery.approximate(n)
-    radius = gallery.exact(r, n)  # (B,)
-    chosen = []
-    for candidates, allowed in positives:
-        from_r = d.gather(1, candidates)  # (B, M)
-        outside = gallery.beyond(r, radius, candidates, from_r, bound, allowed)
-        from_centre = d_centre.gather(1, candidates)
-        nearest = gallery.choose(
-            centre, candidates, from_centre, bound_centre, outside
-        )[:, 0]
-        inside = allowed & ~outside.any(1, keepdim=True)  # only where none is outside
-        if rule.method == "method1" and rule.fallback == "nearest":
-            instead = gallery.choose(
-                centre, candidates, from_centre, bound_centre, inside
-            )
-        else:
-            instead = gallery.choose(
-                r, candidates, from_r, bound, inside, furthest=True
-            )
-        chosen.append(torch.where(nearest >= 0, nearest, instead[:, 0]))
-    return torch.stack([*chosen, n])
+
+@dataclass(frozen=True, eq=False)
+class _Sphere:
+    """Hyperspheres around B references, with exact squared radii (B,), float64."""
+
+    centre: Queries
+    radius: Tensor
+
+    def __getitem__(self, rows: Tensor) -> "_Sphere":
+        return _Sphere(self.centre[rows], self.radius[rows])
+
+
+def _positive(
+    gallery: Gallery,
+    sphere: _Sphere,
+    around_n: Queries | None,
+    candidates: tuple[Tensor, Tensor],
+    without: tuple[Tensor, Tensor],
+    keep_to_rule: bool,
+) -> Tensor:
+    """(B,) of each reference's candidates the one that its method takes.
+
+    Args:
+        sphere: around the references.
+        around_n: N of each reference, if the nearest to it is sought (Method 1).
+        candidates: first place and number of places, (B,) each.
+        without: the places from the first up to the second are no candidates.
+        keep_to_rule: where none lies outside, the nearest to N, not the furthest from R.
+    """
+    start, size = candidates
+    chosen = torch.empty_like(start)
+    step = max(1, neighbors.BLOCK_BYTES // (64 * int(size.max())))
+    for i in range(0, len(start), step):
+        rows = slice(i, i + step)
+        q, first = sphere.centre[rows], start[rows]
+        d, error = gallery.members(q, first, size[rows])
+        place = first[:, None] + torch.arange(d.shape[1], device=d.device)
+        left_out = (place >= without[0][rows, None]) & (place < without[1][rows, None])
+        d.masked_fill_(left_out, torch.inf)
+        outside = gallery.beyond(q, sphere.radius[rows], first, d, error)
+        centre, from_centre, centre_error = q, d, error
+        if around_n is not None:
+            centre = around_n[rows]
+            from_centre, centre_error = gallery.members(centre, first, size[rows])
+        found = gallery.choose(
+            centre,
+            first,
+            from_centre.masked_fill(~outside, torch.inf),
+            centre_error,
+        )
+        lacking = (found < 0).nonzero().squeeze(1)
+        if len(lacking):
+            inside = d[lacking] < torch.inf
+            if around_n is not None and keep_to_rule:
+                found[lacking] = gallery.choose(
+                    centre[lacking],
+                    first[lacking],
+                    from_centre[lacking].masked_fill(~inside, torch.inf),
+                    centre_error[lacking],
+                )
+            else:
+                found[lacking] = gallery.choose(
+                    q[lacking], first[lacking], d[lacking], error[lacking], True
+                )
+        chosen[rows] = found
+    return chosen
 
 
 def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:

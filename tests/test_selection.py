@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-import qsel.neighbors
+from conftest import small_blocks
 from qsel import HierarchyError, select_quadruplets
 from qsel.selection import METHODS
 
@@ -193,9 +193,8 @@ def test_selection_is_that_of_float64_brute_force(family, dtype, monkeypatch):
     rng = np.random.default_rng(list(FAMILIES).index(family))
     held = 0
     for case in range(20):
-        # All rows in one block; now and then several blocks, or one row each.
-        block_bytes = {0: 1, 7: 300, 14: 1000}.get(case % 20, 64 << 20)
-        monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+        # As it is; the last ones in small blocks, down to a few rows and columns.
+        small_blocks(monkeypatch, {17: 2000, 18: 1000, 19: 400}.get(case))
         fine, coarse = random_labels(rng)
         points = random_points(rng, family, len(fine), dtype)
         held += assert_agrees(points, fine, coarse, seed=case)
@@ -218,7 +217,7 @@ def test_many_samples_in_many_dimensions(scale, monkeypatch):
     fine = torch.as_tensor(rng.integers(0, 40, 300))
     points = rng.normal(size=(300, 200)) * 1e-3 + rng.normal(size=200)
     points[150:] = points[rng.integers(0, 150, 150)]
-    monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", 100_000)
+    small_blocks(monkeypatch, 100_000)
     assert_agrees(torch.as_tensor(points * scale).float(), fine, fine // 4)
 
 
@@ -237,7 +236,7 @@ def tied_cases(draw):
         torch.tensor(fine),
         torch.tensor([classes[f] for f in fine]),
         draw(st.sampled_from(DTYPES)),
-        draw(st.sampled_from([1, 200, 64 << 20])),
+        draw(st.sampled_from([None, None, 700])),
     )
 
 
@@ -246,7 +245,7 @@ def tied_cases(draw):
 def test_ties_are_those_of_brute_force(case):
     points, fine, coarse, dtype, block_bytes = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+        small_blocks(patch, block_bytes)
         assert_agrees(points.to(dtype), fine, coarse)
 
 
@@ -368,8 +367,8 @@ def test_same_seed_same_result_in_blocks_of_any_size(method, monkeypatch):
     points, fine, coarse = small_set()
     references = torch.arange(60).flip(0).repeat(3)
     results = []
-    for block_bytes in (1, 1000, 4096, 64 << 20, 64 << 20):
-        monkeypatch.setattr(qsel.neighbors, "BLOCK_BYTES", block_bytes)
+    for block_bytes in (None, None, 1000, 4096, 20_000):
+        small_blocks(monkeypatch, block_bytes)
         generator = torch.Generator().manual_seed(5)
         found = select_quadruplets(points, fine, coarse, references, method, generator)
         assert len(found) == 180
