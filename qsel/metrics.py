@@ -41,12 +41,8 @@ def recall_at_k(
         {1: 0.0, 2: 0.75}
     """
     _check_labels(embeddings, labels)
-    if not ks:
-        raise ValueError("no K given; expected at least one, such as ks=(1, 2, 4, 8)")
-    if min(ks) < 1:
-        raise ValueError(f"K={min(ks)}; expected K from 1 to N - 1")
-    hit = _same_class_neighbors(embeddings, labels, max(ks))  # (N, K)
-    return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
+    _check_ks(ks)
+    return _recall(_same_class_neighbors(embeddings, labels, max(ks)), ks)
 
 
 def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
@@ -99,18 +95,36 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
         1.0
     """
     _check_labels(embeddings, labels)
-    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
-    r = sizes[dense].to(embeddings.device) - 1  # (N,)
-    if not r.any():
-        raise ValueError(
-            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
-            "of two"
-        )
-    hit = _same_class_neighbors(embeddings, labels, int(r.max())).double()  # (N, R)
-    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
-    hit = hit * (rank <= r[:, None])
-    average = (hit.cumsum(1) / rank * hit).sum(1) / r.clamp_min(1)  # (N,)
-    return average[r > 0].mean().item()
+    r = _others_of_class(embeddings, labels)
+    return _average_precision(
+        _same_class_neighbors(embeddings, labels, int(r.max())), r
+    )
+
+
+def retrieval(
+    embeddings: Tensor, labels: Tensor, ks: Sequence[int] = KS
+) -> dict[str, float]:
+    """Recall@K and MAP@R from one search: "R@K" for each K, and "MAP@R".
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) integer labels.
+        ks: the values of K, each from 1 to N - 1.
+
+    Raises:
+        ValueError: as ``recall_at_k`` and ``map_at_r``.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+        >>> retrieval(x, torch.tensor([0, 0, 1, 1]), ks=(1,))
+        {'R@1': 1.0, 'MAP@R': 1.0}
+    """
+    _check_labels(embeddings, labels)
+    _check_ks(ks)
+    r = _others_of_class(embeddings, labels)
+    hit = _same_class_neighbors(embeddings, labels, max(*ks, int(r.max())))
+    found = {f"R@{k}": share for k, share in _recall(hit, ks).items()}
+    return found | {"MAP@R": _average_precision(hit[:, : int(r.max())], r)}
 
 
 def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
@@ -147,6 +161,37 @@ def _same_class_neighbors(embeddings: Tensor, labels: Tensor, k: int) -> Tensor:
     """(N, k) bool: whether each of the k nearest others shares the sample's label."""
     labels = labels.to(embeddings.device)
     return labels[nearest_others(embeddings, k)] == labels[:, None]
+
+
+def _recall(hit: Tensor, ks: Sequence[int]) -> dict[int, float]:
+    return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
+
+
+def _others_of_class(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """(N,) R, the number of others of each sample's class."""
+    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
+    r = sizes[dense].to(embeddings.device) - 1
+    if not r.any():
+        raise ValueError(
+            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
+            "of two"
+        )
+    return r
+
+
+def _average_precision(hit: Tensor, r: Tensor) -> float:
+    """MAP@R from whether each of the R nearest, nearest first, is of the class."""
+    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
+    right = hit.double() * (rank <= r[:, None])  # (N, R)
+    average = (right.cumsum(1) / rank * right).sum(1) / r.clamp_min(1)  # (N,)
+    return average[r > 0].mean().item()
+
+
+def _check_ks(ks: Sequence[int]) -> None:
+    if not ks:
+        raise ValueError("no K given; expected at least one, such as ks=(1, 2, 4, 8)")
+    if min(ks) < 1:
+        raise ValueError(f"K={min(ks)}; expected K from 1 to N - 1")
 
 
 def _check_labels(embeddings: Tensor, labels: Tensor) -> None:

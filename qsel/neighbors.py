@@ -23,7 +23,7 @@ from torch import Tensor
 
 CHUNK_BYTES = 64 << 20  # gallery rows that are prepared at a time
 BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
-PAIR_BYTES = 4 << 20  # one (pairs, D) block measured exactly: to stay in the cache
+PAIR_BYTES = 1 << 19  # one (pairs, D) block measured exactly: to stay in the cache
 PAIRS = 1 << 21  # candidates that wait for a decision; more only where all is tied
 ROWS = 1024  # most rows of a block
 QUERIES = 8192  # most rows that are prepared at a time

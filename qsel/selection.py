@@ -235,7 +235,7 @@ def _positive(
         around_n: N of each reference, if the nearest to it is sought (Method 1).
         candidates: first place and number of places, (B,) each.
         without: the places from the first up to the second are no candidates.
-        keep_to_rule: where none lies outside, the nearest to N, not the furthest from R.
+        keep_to_rule: where none lies outside, the nearest to N, not R's furthest.
     """
     start, size = candidates
     chosen = torch.empty_like(start)

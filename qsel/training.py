@@ -124,9 +124,7 @@ def evaluate(
         >>> evaluate(x, torch.tensor([0, 0, 1, 1]), ks=(1,))
         {'R@1': 1.0, 'MAP@R': 1.0, 'NMI': 1.0, 'NMI sd': 0.0}
     """
-    recall = metrics.recall_at_k(embeddings, labels, ks)
-    found = {f"R@{k}": value for k, value in recall.items()}
-    found["MAP@R"] = metrics.map_at_r(embeddings, labels)
+    found = metrics.retrieval(embeddings, labels, ks)
     nmi = torch.tensor(
         [metrics.nmi(embeddings, labels, seed) for seed in NMI_SEEDS],
         dtype=torch.float64,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from qsel import map_at_r, nmi, recall_at_k
-from qsel.metrics import hits_by_class
+from qsel.metrics import hits_by_class, retrieval
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -251,3 +251,20 @@ class TestErrors:
 def test_nmi_keeps_float64():
     points = torch.tensor([[0.0], [0.1], [9.0], [9.1]], dtype=torch.float64) + 1e9
     assert nmi(points, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000))
+def test_one_search_gives_what_each_metric_gives(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 30))
+    labels = torch.as_tensor(rng.integers(0, 4, n))
+    points = torch.as_tensor(rng.integers(-2, 3, (n, 2))).float()
+    if labels.unique().numel() == n:
+        return
+    ks = [k for k in (1, 2, 4, 8) if k < n]
+    found = retrieval(points, labels, ks)
+    recall = recall_at_k(points, labels, ks)
+    assert found == {f"R@{k}": recall[k] for k in ks} | {
+        "MAP@R": map_at_r(points, labels)
+    }

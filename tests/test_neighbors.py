@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from blocks import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qsel.neighbors
-from conftest import small_blocks
 from qsel.neighbors import Gallery, nearest_others
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

@@ -10,11 +10,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from blocks import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from conftest import small_blocks
 from qsel import HierarchyError, select_quadruplets
 from qsel.selection import METHODS
 
