@@ -209,14 +209,9 @@ class ClassIndex:
         self.order = by_fine[self.coarse[by_fine].argsort(stable=True)]  # (N,)
         self.position = torch.empty_like(self.order)  # (N,), the inverse of order
         self.position[self.order] = torch.arange(n, device=fine.device)
-        self.fine_size = self.fine.bincount(minlength=len(self.fine_labels))  # (F,)
-        self.coarse_size = self.coarse.bincount()  # (C,)
-        self.coarse_start = self.coarse_size.cumsum(0) - self.coarse_size  # (C,)
         # Fine classes in the order in which they stand within `order`.
         self.fine_order = self.parent.argsort(stable=True)  # (F,)
-        ends = self.fine_size[self.fine_order].cumsum(0)
-        self.fine_start = torch.empty_like(ends)  # (F,)
-        self.fine_start[self.fine_order] = ends - self.fine_size[self.fine_order]
+        self._slices(self.fine)
         self.siblings = self.parent.bincount()  # (C,), fine classes of a coarse class
         self.first_sibling = self.siblings.cumsum(0) - self.siblings  # in fine_order
 
@@ -228,6 +223,33 @@ class ClassIndex:
         moved = object.__new__(ClassIndex)
         moved.__dict__ = {name: value.to(device) for name, value in vars(self).items()}
         return moved
+
+    def share(self, samples: slice) -> "ClassIndex":
+        """The places of these samples alone: of a gallery that holds no others.
+
+        Classes keep their numbers, and may be empty; ``position`` is -1 for samples
+        that are not among them. The order counts from the first of them.
+        """
+        part = object.__new__(ClassIndex)
+        part.__dict__ = dict(vars(self))
+        inside = (self.order >= samples.start) & (self.order < samples.stop)
+        part.order = self.order[inside] - samples.start
+        part.position = torch.full_like(self.position, -1)
+        part.position[self.order[inside]] = torch.arange(
+            len(part.order), device=self.order.device
+        )
+        part._slices(self.fine[samples])
+        return part
+
+    def _slices(self, fine: Tensor) -> None:
+        """Where each class starts within ``order``, and its size, for some samples."""
+        coarse = self.parent[fine]
+        self.fine_size = fine.bincount(minlength=len(self.fine_labels))  # (F,)
+        self.coarse_size = coarse.bincount(minlength=len(self.coarse_labels))  # (C,)
+        self.coarse_start = self.coarse_size.cumsum(0) - self.coarse_size  # (C,)
+        ends = self.fine_size[self.fine_order].cumsum(0)
+        self.fine_start = torch.empty_like(ends)  # (F,)
+        self.fine_start[self.fine_order] = ends - self.fine_size[self.fine_order]
 
     def fine_members(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Samples of some fine classes: (B, M) indices, (B, M) which are members.

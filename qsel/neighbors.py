@@ -110,16 +110,21 @@ class Gallery:
         return self.embeddings.device
 
     def queries(self, points: Tensor, which: Tensor) -> Queries:
-        """Some points (B,) of (P, D), on the gallery's device, ready for comparison."""
-        points = points.detach()
-        return self._asked(points, which, self._prepare(points[which]))
+        """Points (P, D) of any origin, and which (B,) of them are asked about."""
+        if points is self.embeddings and self._held is not None:
+            places = which if self._places is None else self._places[which]
+            prepared = self._held[places]
+        else:
+            prepared = self._prepare(points[which].detach())
+        d = points.shape[1]
+        squares = prepared[:, d].clone()
+        prepared *= -2
+        prepared[:, d] = 1
+        return Queries(points.detach(), which, prepared, squares, squares.sqrt())
 
     def rows(self, samples: Tensor) -> Queries:
-        """Samples of the gallery (B,), ready for comparison with it."""
-        if self._held is None:
-            return self.queries(self.embeddings, samples)
-        places = samples if self._places is None else self._places[samples]
-        return self._asked(self.embeddings, samples, self._held[places])
+        """Samples of the gallery (B,), asked about."""
+        return self.queries(self.embeddings, samples)
 
     def index(self, places: Tensor) -> Tensor:
         """The samples that stand at some places."""
@@ -286,13 +291,6 @@ class Gallery:
         if self._held is not None:
             return self._held[first:last]
         return self._prepare(self._in_order(first, last))
-
-    def _asked(self, points: Tensor, which: Tensor, prepared: Tensor) -> Queries:
-        d = points.shape[1]
-        squares = prepared[:, d].clone()
-        prepared *= -2
-        prepared[:, d] = 1
-        return Queries(points, which, prepared, squares, squares.sqrt())
 
     def _prepare(self, points: Tensor) -> Tensor:
         """(M, D) points → (M, W): x, |x|², 0 …, with x the point from the centre."""

@@ -30,8 +30,10 @@ import torch
 from torch import Tensor
 
 from qsel import neighbors
+from qsel.distributed import ALONE, Shards, Team, TeamError
 from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.neighbors import Gallery, Queries, check_embeddings
+from qsel.hypersphere import Rule, select
+from qsel.neighbors import Gallery, check_embeddings
 
 METHODS = ("random", "method1", "method2", "hardest_negative")
 NEGATIVES = ("nearest", "random")
@@ -73,6 +75,7 @@ def select_quadruplets(
     negative: str = "nearest",
     siblings: str = "own rule",
     fallback: str = "furthest",
+    team: Team = ALONE,
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
@@ -92,6 +95,9 @@ def select_quadruplets(
         negative: "nearest" or "random"; of methods 1 and 2.
         siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
         fallback: "furthest" or "nearest"; of method 1.
+        team: where several processes hold the embeddings, each gives its own, (M, D):
+            first those of rank 0, then of rank 1, and so on. All other arguments, and
+            the state of the generator, are the same in all.
 
     Returns:
         Quadruplets on the device of the embeddings, or of the labels without them.
@@ -122,7 +128,7 @@ positive_negative=tensor([3]), negative=tensor([4]))
     classes = ClassIndex(fine, coarse)
     if embeddings is not None:
         check_embeddings(embeddings)
-        if len(embeddings) != len(classes):
+        if team.size == 1 and len(embeddings) != len(classes):
             raise ValueError(
                 f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
                 "fine and one coarse label for each embedding"
@@ -142,138 +148,36 @@ positive_negative=tensor([3]), negative=tensor([4]))
             classes.draw_positive_negative(references, draw[1]),
             classes.draw_negative(references, draw[2]),
         )
-    gallery = Gallery(embeddings, classes.order)
+    shards, here = _shards(embeddings, classes, team)
     if siblings == "own rule":
         siblings = "all" if method == "method1" else "drawn"
-    rule = _Rule(method, negative, siblings, fallback)
+    rule = Rule(method, negative, siblings, fallback)
     # By class, so that references that search the same places stand together.
     order = classes.position[references].argsort()
     chosen = references.new_empty(3, len(references))
     for part in order.split(neighbors.QUERIES):
-        chosen[:, part] = _select(
-            gallery, classes, references[part], rule, draw[:, part]
+        chosen[:, part] = select(
+            shards, classes, here, references[part], rule, draw[:, part]
         )
     return Quadruplets(references, *chosen)
 
 
-@dataclass(frozen=True)
-class _Rule:
-    method: str
-    negative: str
-    siblings: str
-    fallback: str
-
-
-def _select(
-    gallery: Gallery, classes: ClassIndex, r: Tensor, rule: _Rule, draw: Tensor
-) -> Tensor:
-    """(3, B): P⁺, P⁻ and N of the references r, (B,), sorted by class."""
-    q = gallery.rows(r)
-    fine, coarse, place = classes.fine[r], classes.coarse[r], classes.position[r]
-    of_fine = classes.fine_start[fine], classes.fine_size[fine]  # a slice each, (B,)
-    of_coarse = classes.coarse_start[coarse], classes.coarse_size[coarse]
-    if rule.negative == "random" and rule.method != "hardest_negative":
-        n = classes.draw_negative(r, draw[2])  # (B,)
-    else:
-        skip = of_coarse[0], of_coarse[0] + of_coarse[1]
-        n = gallery.nearest(q, skip=skip)[:, 0]
-    if rule.method == "hardest_negative":
-        pp = classes.draw_positive_positive(r, draw[0])
-        pn = classes.draw_positive_negative(r, draw[1])
-        return torch.stack([pp, pn, n])
-
-    sphere = _Sphere(q, gallery.exact(q, torch.arange(len(q), device=n.device), n))
-    around_n = gallery.rows(n) if rule.method == "method1" else None
-    keep_to_rule = rule.fallback == "nearest"
-    pp = _positive(gallery, sphere, around_n, of_fine, (place, place + 1), keep_to_rule)
-    if rule.siblings == "drawn":
-        # Not in the order of the references: sorted by the class that was drawn.
-        sibling = classes.draw_sibling(r, draw[1])
-        of_sibling = classes.fine_start[sibling], classes.fine_size[sibling]
-        by_class = of_sibling[0].argsort()
-        start, size = (x[by_class] for x in of_sibling)
-        pn = torch.empty_like(pp)
-        pn[by_class] = _positive(
-            gallery,
-            sphere[by_class],
-            None if around_n is None else around_n[by_class],
-            (start, size),
-            (start, start),
-            keep_to_rule,
+def _shards(
+    embeddings: Tensor, classes: ClassIndex, team: Team
+) -> tuple[Shards, ClassIndex]:
+    """This process's share of the gallery, and the places of its samples."""
+    lengths = team.lengths(len(embeddings), embeddings.device)
+    if sum(lengths) != len(classes):
+        raise TeamError(
+            f"the processes hold {lengths} embeddings, {sum(lengths)} in all, but "
+            f"there are {len(classes)} labels; expected one embedding for each label, "
+            "the first of them with rank 0"
         )
-    else:
-        without = of_fine[0], of_fine[0] + of_fine[1]
-        if rule.siblings == "coarse":
-            without = place, place + 1
-        pn = _positive(gallery, sphere, around_n, of_coarse, without, keep_to_rule)
-    return torch.stack([pp, pn, n])
-
-
-@dataclass(frozen=True, eq=False)
-class _Sphere:
-    """Hyperspheres around B references, with exact squared radii (B,), float64."""
-
-    centre: Queries
-    radius: Tensor
-
-    def __getitem__(self, rows: Tensor) -> "_Sphere":
-        return _Sphere(self.centre[rows], self.radius[rows])
-
-
-def _positive(
-    gallery: Gallery,
-    sphere: _Sphere,
-    around_n: Queries | None,
-    candidates: tuple[Tensor, Tensor],
-    without: tuple[Tensor, Tensor],
-    keep_to_rule: bool,
-) -> Tensor:
-    """(B,) of each reference's candidates the one that its method takes.
-
-    Args:
-        sphere: around the references.
-        around_n: N of each reference, if the nearest to it is sought (Method 1).
-        candidates: first place and number of places, (B,) each.
-        without: the places from the first up to the second are no candidates.
-        keep_to_rule: where none lies outside, the nearest to N, not R's furthest.
-    """
-    start, size = candidates
-    chosen = torch.empty_like(start)
-    step = max(1, neighbors.BLOCK_BYTES // (64 * int(size.max())))
-    for i in range(0, len(start), step):
-        rows = slice(i, i + step)
-        q, first = sphere.centre[rows], start[rows]
-        d, error = gallery.members(q, first, size[rows])
-        place = first[:, None] + torch.arange(d.shape[1], device=d.device)
-        left_out = (place >= without[0][rows, None]) & (place < without[1][rows, None])
-        d.masked_fill_(left_out, torch.inf)
-        outside = gallery.beyond(q, sphere.radius[rows], first, d, error)
-        centre, from_centre, centre_error = q, d, error
-        if around_n is not None:
-            centre = around_n[rows]
-            from_centre, centre_error = gallery.members(centre, first, size[rows])
-        found = gallery.choose(
-            centre,
-            first,
-            from_centre.masked_fill(~outside, torch.inf),
-            centre_error,
-        )
-        lacking = (found < 0).nonzero().squeeze(1)
-        if len(lacking):
-            inside = d[lacking] < torch.inf
-            if around_n is not None and keep_to_rule:
-                found[lacking] = gallery.choose(
-                    centre[lacking],
-                    first[lacking],
-                    from_centre[lacking].masked_fill(~inside, torch.inf),
-                    centre_error[lacking],
-                )
-            else:
-                found[lacking] = gallery.choose(
-                    q[lacking], first[lacking], d[lacking], error[lacking], True
-                )
-        chosen[rows] = found
-    return chosen
+    first = sum(lengths[: team.rank])
+    here = classes
+    if team.size > 1:
+        here = classes.share(slice(first, first + len(embeddings)))
+    return Shards(Gallery(embeddings, here.order), first, team), here
 
 
 def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
