@@ -120,24 +120,31 @@ def train(
     """Train one network and record the run.
 
     A finished run is not repeated; an interrupted one goes on from its last epoch.
+    Under torchrun its processes train together: `torchrun --nproc-per-node 4 -m qsel
+    train …`.
 
     Example: `qsel train --method method1 --preset laptop --seed 1 --out runs/m1-s1`
     """
-    from qsel import config, experiment
+    from qsel import config, distributed, experiment
     from qsel import table1 as table
     from qsel.data import load, source_name
 
+    team = distributed.join()
     out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
         {**_pairs(settings), "seed": seed}
     )
-    if not resume:
-        for checkpoint in out.glob("checkpoint*.pt"):
-            checkpoint.unlink()
-    setup = experiment.Setup(load(data), source_name(data), preset, wanted)
-    record = experiment.run(setup, out, workers=workers)
-    _print_metrics({"trained": record.metrics})
-    print(f"record: {out / 'record.json'}")
+    with team.leader_first():  # it fills the caches that the others read
+        if not resume and team.leads:
+            for checkpoint in out.glob("checkpoint*.pt"):
+                checkpoint.unlink()
+        loaded = load(data)
+    setup = experiment.Setup(loaded, source_name(data), preset, wanted)
+    record = experiment.run(setup, out, workers=workers, team=team)
+    if team.leads:
+        _print_metrics({"trained": record.metrics})
+        print(f"record: {out / 'record.json'}")
+    distributed.leave()
 
 
 @app.command()

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from qsel.neighbors import Gallery, Queries
 
@@ -69,6 +69,44 @@ class Team:
         parts = [p[: s.stop - s.start] for p, s in zip(parts, sizes, strict=True)]
         parts[self.rank] = share
         return torch.cat(parts)
+
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Give every process the sum of all processes' gradients.
+
+        DistributedDataParallel is no help: it expects every output of the network to
+        have a part in the loss, and five rows of Table 1 leave out the class heads.
+        """
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        with _together():
+            dist.all_reduce(flat)
+        parts = flat.split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the buffers of the first: running means, say."""
+        if self.size > 1:
+            with _together():
+                for buffer in model.buffers():
+                    dist.broadcast(buffer, 0)
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """The first process does what is in here alone; then all others do."""
+        if self.size > 1 and not self.leads:
+            self.wait()
+        yield
+        if self.size > 1 and self.leads:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.size > 1:
+            with _together():
+                dist.barrier()
 
     def lengths(self, length: int, device: torch.device) -> list[int]:
         """The number that each process gives, by rank."""

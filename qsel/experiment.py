@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qsel.config import Config, preset
 from qsel.data.splits import ZeroShot
+from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
 from qsel.methods import UNTRAINED
 from qsel.metrics import hits_by_class
@@ -30,8 +31,8 @@ from qsel.training import (
 # Sources that draw, drive or print, and settings, whose values a record holds:
 # changing these does not make a recorded result a different one.
 _NOT_COMPUTING = re.compile(
-    r"(__init__|ablations|book|cli|config|figures\w*|jobs|notebooks|pages|storage"
-    r"|table\w*|tuning)\.py"
+    r"(__init__|__main__|ablations|book|cli|config|figures\w*|jobs|notebooks|pages"
+    r"|storage|table\w*|tuning)\.py"
 )
 
 
@@ -57,6 +58,7 @@ def run(
     folder: Path,
     device: torch.device | None = None,
     workers: int = 0,
+    team: Team = ALONE,
 ) -> Record:
     """Train, evaluate and record; or return the record of a run that is done.
 
@@ -68,9 +70,12 @@ def run(
         folder: of this run alone.
         device: by default the fastest at hand.
         workers: processes that decode image files.
+        team: the processes that do it together; they share the folder, and the first
+            one writes.
 
     Raises:
         RunError: the folder holds a run of other settings or data.
+        TeamError: another process stopped.
         HierarchyError, ModelError, TrainingError: see ``qsel.training.train``.
     """
     done = finished(setup, folder)
@@ -83,16 +88,22 @@ def run(
     # Half a run of one version of the code and half of another is a run of neither.
     checkpoint = folder / f"checkpoint-{source_fingerprint()}.pt"
     for other in folder.glob("checkpoint*.pt"):
-        if other != checkpoint:
+        if other != checkpoint and team.leads:
             other.unlink()
-    trained, embeddings = None, None
+    trained, test = None, setup.data.test
     if method in UNTRAINED:
         embeddings = untrained(setup, device, workers)
     else:
-        trained = train(setup.data, setup.config, device, workers, checkpoint)
-        embeddings = embed(trained.model, trained.test)
+        trained = train(
+            setup.data, setup.config, device, workers, checkpoint, team=team
+        )
+        share = embed(trained.model, trained.test, team)
+        embeddings = team.gather(share, len(test))
+    if not team.leads:
+        team.wait()
+        return Record.load(folder / "record.json")
     began = time.perf_counter()
-    labels = setup.data.test.hierarchy.fine
+    labels = test.hierarchy.fine
     record = Record(
         config=_settings(setup.config),
         preset=setup.preset,
@@ -104,7 +115,7 @@ def run(
             setup.source, setup.preset, setup.config, preset(setup.preset, method)
         ),
         versions=versions() | {"source": source_fingerprint()},
-        device=_name(device),
+        device=_name(device, team),
         date=datetime.now(UTC).date().isoformat(),
         seconds={
             "training": round(trained.seconds, 1) if trained else 0.0,
@@ -116,6 +127,7 @@ def run(
             torch.save(trained.model.state_dict(), unfinished)
     record.save(folder / "record.json")
     checkpoint.unlink(missing_ok=True)
+    team.wait()
     return record
 
 
@@ -242,7 +254,8 @@ def _settings(config: Config) -> dict[str, object]:
     return settings
 
 
-def _name(device: torch.device) -> str:
+def _name(device: torch.device, team: Team) -> str:
+    name = f"{device.type}, {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+        name = torch.cuda.get_device_name(device)
+    return name if team.size == 1 else f"{team.size} × {name}"

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from qsel.config import Config
 from qsel.crops import random_crops
 from qsel.data.loading import ImageSet
+from qsel.distributed import ALONE, Team
 from qsel.storage import cache_folder, written_whole
 
 # Of the ImageNet images that torchvision's weights were trained on.
@@ -57,21 +58,31 @@ class Images:
         else:  # the same for a whole batch
             self._augmented = partial(random_crops, size=size, smallest=smallest)
 
-    def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Augmented images of each batch of indices: (B, 3, S, S), normalised."""
+    def stream(self, batches: Sequence[Tensor], team: Team = ALONE) -> Iterator[Tensor]:
+        """Augmented images of each batch of indices: (B, 3, S, S), normalised.
+
+        Of a team each process gets its share of every batch; what is drawn at random
+        is drawn for the whole batch by all.
+        """
         if self.images.pixels is None:
             # Each image has its own seed, drawn here, so that the number of workers
             # does not change what is drawn.
             seeds = (torch.randint(2**62, b.shape) for b in batches)
             batches = [
-                list(zip(b.tolist(), s.tolist(), strict=True))
+                list(zip(b.tolist(), s.tolist(), strict=True))[team.share(len(b))]
                 for b, s in zip(batches, seeds, strict=True)
             ]
-        return self._load(self._augmented, batches)
+            return self._load(self._augmented, batches)
+        whole = self._load(self._augmented, batches)
+        return (images[team.share(len(images))] for images in whole)
 
-    def everything(self) -> Iterator[Tensor]:
-        """All images in order, not augmented: batches (B, 3, S, S), normalised."""
+    def everything(self, team: Team = ALONE) -> Iterator[Tensor]:
+        """All images in order, not augmented: batches (B, 3, S, S), normalised.
+
+        Of a team each process gets its share of them.
+        """
         every, size = range(len(self.images)), EVALUATION_BATCH
+        every = every[team.share(len(every))]
         batches = [every[i : i + size] for i in every[::size]]
         return tqdm(
             self._load(self._plain, batches),
@@ -80,6 +91,7 @@ class Images:
             unit="batch",
             leave=None,
             delay=2,
+            disable=not team.leads,
         )
 
     def _load(self, transform: Callable, batches: Sequence) -> Iterator[Tensor]:
@@ -141,13 +153,14 @@ class Features:
         # Not before the first use: until then a stored network may be loaded.
         return self._standardised(self.raw)
 
-    def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Features of each batch of indices: (B, features)."""
-        return (self.features[batch.to(self.features.device)] for batch in batches)
+    def stream(self, batches: Sequence[Tensor], team: Team = ALONE) -> Iterator[Tensor]:
+        """Features of each batch of indices, or of the share: (B, features)."""
+        shares = (batch[team.share(len(batch))] for batch in batches)
+        return (self.features[share.to(self.features.device)] for share in shares)
 
-    def everything(self) -> Iterator[Tensor]:
-        """Features of all images, in order: one batch (N, features)."""
-        yield self.features
+    def everything(self, team: Team = ALONE) -> Iterator[Tensor]:
+        """Features of all images, or of the share, in order: one (N, features)."""
+        yield self.features[team.share(len(self.features))]
 
 
 @torch.inference_mode()

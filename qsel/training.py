@@ -6,7 +6,8 @@ images ahead.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from qsel import methods, metrics
 from qsel.config import Config
 from qsel.data.splits import ZeroShot
+from qsel.distributed import ALONE, Team
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
 from qsel.model import EmbeddingModel, Head, ModelError, build_trunk
@@ -47,7 +49,11 @@ def best_device() -> torch.device:
 
 
 def prepare(
-    data: ZeroShot, config: Config, device: torch.device, workers: int = 0
+    data: ZeroShot,
+    config: Config,
+    device: torch.device,
+    workers: int = 0,
+    team: Team = ALONE,
 ) -> tuple[nn.Module, Images | Features, Images | Features]:
     """The untrained network of a run, and its training and test inputs.
 
@@ -62,18 +68,24 @@ def prepare(
                 f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
                 "weights to imagenet, a file, or none"
             )
-        weights = str(small_trunk_weights())
+        with team.leader_first():
+            weights = str(small_trunk_weights())
     torch.manual_seed(config.seed)
-    trunk, width = build_trunk(replace(config, weights=weights))
+    with team.leader_first():  # it fills the caches that the others read
+        trunk, width = build_trunk(replace(config, weights=weights))
     head = Head(width, len(hierarchy.coarse_names), len(hierarchy.fine_names), config)
     if not config.freeze:
+        model = EmbeddingModel(trunk, head)
+        if team.size > 1 and device.type == "cuda":  # CPUs have no such layer
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return (
-            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
+            model.to(device, memory_format=torch.channels_last),
             Images(data.train, config, device, workers),
             Images(data.test, config, device, workers),
         )
-    train = frozen_features(trunk, data.train, config, device, workers)
-    test = frozen_features(trunk, data.test, config, device, workers)
+    with team.leader_first():
+        train = frozen_features(trunk, data.train, config, device, workers)
+        test = frozen_features(trunk, data.test, config, device, workers)
     if config.whiten is not None:
         head.standardise(train, config.whiten)
     head.to(device)
@@ -82,12 +94,16 @@ def prepare(
 
 
 @torch.inference_mode()
-def embed(model: nn.Module, inputs: Images | Features) -> Tensor:
-    """Embeddings of a whole set, in order and not augmented: (N, D) float32."""
+def embed(model: nn.Module, inputs: Images | Features, team: Team = ALONE) -> Tensor:
+    """Embeddings of a whole set, in order and not augmented: (N, D) float32.
+
+    Of a team each process gets those of its share.
+    """
     was_training = model.training
     model.eval()
+    team.share_buffers(model)
     with _precision(next(model.parameters()).device):
-        embeddings = [model(batch)[0].float() for batch in inputs.everything()]
+        embeddings = [model(batch)[0].float() for batch in inputs.everything(team)]
     model.train(was_training)
     return torch.cat(embeddings)
 
@@ -139,6 +155,7 @@ def train(
     workers: int = 0,
     checkpoint: Path | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Train one network, as one row of Table 1 does.
 
@@ -156,21 +173,25 @@ def train(
             there.
         after_epoch: called with the epoch's number and the network, for figures that
             follow the training.
+        team: the processes that train together, each on its share of every batch. The
+            loss is that of the whole batch. Dropout has another mask in each; and on
+            CPUs, which have no common batch normalisation, each normalises its share.
 
     Raises:
         HierarchyError: no training image can be a reference.
+        TeamError: another process stopped.
         TrainingError: the loss is not finite, or the checkpoint is of another run.
     """
     device = device or best_device()
     references = data.train.hierarchy.references()
-    model, train_inputs, test_inputs = prepare(data, config, device, workers)
+    model, train_inputs, test_inputs = prepare(data, config, device, workers, team)
     optimiser = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    run = _Run(data.train.hierarchy, config, model, train_inputs, optimiser)
+    run = _Run(data.train.hierarchy, config, model, train_inputs, optimiser, team)
     identity = {"config": config.to_dict(), "data": data.train.fingerprint}
     curve = _resume(checkpoint, identity, model, optimiser)
     began = time.perf_counter()
@@ -181,10 +202,11 @@ def train(
         desc=f"{config.method}, seed {config.seed}",
         unit="step",
         leave=None,  # inside another bar it makes room when it is done
+        disable=not team.leads,
     ) as bar:
         for epoch in range(len(curve), config.epochs):
             curve.append(run.epoch(epoch, references, steps, bar))
-            if checkpoint:
+            if checkpoint and team.leads:
                 state = identity | {
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
@@ -207,6 +229,7 @@ class _Run:
     model: nn.Module
     inputs: Images | Features
     optimiser: torch.optim.Optimizer
+    team: Team
 
     def epoch(self, epoch: int, references: Tensor, steps: int, bar: tqdm) -> dict:
         """One pass over the references in random order; means over its steps."""
@@ -226,23 +249,26 @@ class _Run:
                 drawing,
                 labels,
                 due[first : first + every],
-                lambda: embed(self.model, self.inputs),
+                lambda: embed(self.model, self.inputs, self.team),
+                self.team,
             )
             for step, (chosen, inputs) in enumerate(
-                zip(images, self.inputs.stream(images), strict=True), start=first
+                zip(images, self.inputs.stream(images, self.team), strict=True),
+                start=first,
             ):
                 rate = self._set_rate((epoch + step / steps) / config.epochs)
-                found = self._step(chosen, inputs)
+                found = self._step(chosen, inputs, epoch * steps + step)
                 for name, value in found.items():
                     totals[name] = totals.get(name, 0.0) + value / steps
                 bar.update()
                 bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
         return {"epoch": epoch + 1, **totals, "learning_rate": rate}
 
-    def _step(self, images: Tensor, inputs: Tensor) -> dict[str, float]:
+    def _step(self, images: Tensor, inputs: Tensor, step: int) -> dict[str, float]:
         config, labels = self.config, self.hierarchy
-        with _precision(inputs.device):
-            outputs = self.model(inputs)
+        with _precision(inputs.device), self._own_stream(step):
+            share = self.model(inputs)
+        outputs = [self.team.gather(part, len(images)) for part in share]
         fine, coarse = (
             x[images].to(inputs.device) for x in (labels.fine, labels.coarse)
         )
@@ -256,8 +282,19 @@ class _Run:
             )
         self.optimiser.zero_grad()
         loss.backward()
+        self.team.sum_gradients(self.model)
         self.optimiser.step()
         return {name: value.item() for name, value in found.items()}
+
+    @contextmanager
+    def _own_stream(self, step: int) -> Iterator[None]:
+        """In a team, what the network draws leaves the common random stream alone."""
+        if self.team.size == 1:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(hash((self.config.seed, step, self.team.rank)))
+            yield
 
     def _set_rate(self, progress: float) -> float:
         config = self.config

@@ -9,8 +9,14 @@ import torch
 from qsel import distributed
 
 
-def together(work, size: int, *arguments) -> list:
+def together(work, size: int, *arguments, missing: int = 0) -> list:
     """What ``work(team, *arguments)`` returns in each of some processes, by rank.
+
+    Args:
+        work: a function of a module that a new process can import.
+        size: how many processes.
+        arguments: for the function.
+        missing: so many end without an answer.
 
     Raises:
         RuntimeError: one of them failed; its traceback is the text.
@@ -29,7 +35,7 @@ def together(work, size: int, *arguments) -> list:
     for process in started:
         process.start()
     try:
-        found = dict(answers.get(timeout=120) for _ in started)
+        found = dict(answers.get(timeout=120) for _ in started[missing:])
     finally:
         for process in started:
             process.join(10)
@@ -37,7 +43,7 @@ def together(work, size: int, *arguments) -> list:
     for failed, answer in found.values():
         if failed:
             raise RuntimeError(answer)
-    return [found[rank][1] for rank in range(size)]
+    return [found[rank][1] for rank in sorted(found)]
 
 
 def _process(rank, size, port, work, arguments, answers):

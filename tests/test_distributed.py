@@ -1,16 +1,23 @@
-"""Several processes agree with one: shares, gathering, selection."""
+"""Several processes agree with one: shares, selection, training."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import together
 from test_selection import FAMILIES, random_labels, random_points, usable
 
-from qsel import select_quadruplets
-from qsel.distributed import Team
+from qsel import experiment, select_quadruplets
+from qsel.distributed import ALONE, Team, TeamError
 from qsel.hierarchy import ClassIndex
+from qsel.runs import Record
 from qsel.selection import METHODS
 
 
@@ -44,18 +51,12 @@ def test_the_places_of_a_share(first, length, seed):
 
 
 def gathered(team, n):
+    """Whether all of n come together in order, and the gradient of one's own."""
     values = torch.arange(float(n))[:, None] * torch.ones(2)
     share = values[team.share(n)].requires_grad_()
     every = team.gather(share, n)
     (every * torch.arange(1.0, n + 1)[:, None]).sum().backward()
     return every.detach().equal(values), share.grad[:, 0].tolist()
-
-
-@pytest.mark.parametrize(("size", "n"), [(2, 5), (3, 7), (3, 2)])
-def test_gathering_keeps_the_order_and_ones_own_gradient(size, n):
-    found = together(gathered, size, n)
-    assert all(equal for equal, _ in found)
-    assert [g for _, own in found for g in own] == [float(i + 1) for i in range(n)]
 
 
 def selections(team, cases):
@@ -74,8 +75,43 @@ def selections(team, cases):
     return found
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_selection_from_uneven_shards_is_that_of_one_process(size):
+def refused(team):
+    """What is said to shards that do not add up to the labels."""
+    fine = torch.arange(12) % 4
+    r = torch.arange(3)
+    with pytest.raises(TeamError) as error:
+        select_quadruplets(torch.randn(2, 2), fine, fine // 2, r, team=team)
+    return str(error.value)
+
+
+def trained(team, folder):
+    """Metrics and weights after a run of the whole team."""
+    found = {}
+    for method in ("random", "method1", "method2", "semi_hard", "triplet_global"):
+        config = tiny.frozen(method=method, seed=3, dropout=0.0, refresh=2)
+        setup = experiment.Setup(tiny.zero_shot(), "tiny", "smoke", config)
+        at = Path(folder) / f"{method}-{team.size}"
+        record = experiment.run(setup, at, tiny.CPU, team=team)
+        weights = torch.load(at / "model.pt", weights_only=True)
+        found[method] = (
+            record.metrics,
+            [epoch["loss"] for epoch in record.curve],
+            weights["embedding.weight"].tolist(),
+        )
+    return found
+
+
+def everything(team, cases, folder):
+    return (
+        [gathered(team, n) for n in (7, 5, 2)],
+        selections(team, cases),
+        refused(team),
+        trained(team, folder),
+    )
+
+
+def shard_cases(size):
+    """Labels, points, and where one shard ends and the next begins."""
     rng = np.random.default_rng(size)
     cases = []
     for case in range(96):
@@ -101,21 +137,70 @@ def test_selection_from_uneven_shards_is_that_of_one_process(size):
             )
         )
     assert len(cases) > 50
-    found = together(selections, size, cases)
+    return cases
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_do_together_what_one_does(size, tmp_path):
+    cases = shard_cases(size)
+    answers = together(everything, size, cases, tmp_path)
+
+    for i, n in enumerate((7, 5, 2)):
+        found = [gather[i] for gather, *_ in answers]
+        assert all(in_order for in_order, _ in found)
+        assert [g for _, own in found for g in own] == [float(j + 1) for j in range(n)]
+
     for i, (points, fine, coarse, _, references, method, switches) in enumerate(cases):
         alone = select_quadruplets(
             *(points, fine, coarse, references, method),
             torch.Generator().manual_seed(1),
             **switches,
         )
-        assert all(answers[i] == alone.stack().tolist() for answers in found)
+        assert all(found[i] == alone.stack().tolist() for _, found, *_ in answers)
+
+    assert {said for *_, said, _ in answers} == {
+        f"the processes hold {[2] * size} embeddings, {2 * size} in all, but there are "
+        "12 labels; expected one embedding for each label, the first of them with "
+        "rank 0"
+    }
+
+    for method, (metrics, losses, weights) in trained(ALONE, tmp_path).items():
+        for *_, found in answers:  # sums in another order
+            theirs = found[method]
+            assert theirs[0] == pytest.approx(metrics, abs=0.03)
+            assert theirs[1] == pytest.approx(losses, rel=1e-4)
+            torch.testing.assert_close(
+                torch.tensor(theirs[2]), torch.tensor(weights), rtol=1e-3, atol=1e-5
+            )
 
 
-def too_few(team):
-    fine = torch.arange(12) % 4
-    select_quadruplets(torch.randn(5, 2), fine, fine // 2, torch.arange(3), team=team)
+def dies(team):
+    """The second process ends without a word while the first waits for it."""
+    if team.rank == 1:
+        os._exit(9)
+    with pytest.raises(TeamError, match="another process of this run has stopped"):
+        team.gather(torch.zeros(1), 2)
+    return "told"
 
 
-def test_shards_that_do_not_add_up_are_refused():
-    with pytest.raises(RuntimeError, match=r"hold \[5, 5\] embeddings, 10 in all.* 12"):
-        together(too_few, 2)
+def test_a_process_that_dies_stops_the_others_with_a_message():
+    assert together(dies, 2, missing=1) == ["told"]
+
+
+def test_torchrun_trains_a_trunk_and_records_it_once(tmp_path):
+    settings = [f"--set={name}={value}" for name, value in tiny.SETTINGS.items()]
+    words = ["train", "--preset=smoke", "--data=synthcars?images_per_model=3"]
+    words += [*settings, f"--out={tmp_path / 'run'}", "--set=epochs=1"]
+    words += ["--set=image_size=16", "--set=resize=16"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        + ["--nproc-per-node=2", "-m", "qsel", *words],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("record: ") == 1  # one of them speaks
+    record = Record.load(tmp_path / "run" / "record.json")
+    assert record.device.startswith("2 × cpu") and record.metrics["R@1"] > 0
