@@ -102,10 +102,10 @@ def twin() -> Figure:
     figure.subplots_adjust(0.01, 0.1, 0.99, 0.96, 0.05, 0.2)
     for ax, (title, scene, method) in zip(axes.flat, panels, strict=True):
         _panel(ax, scene, method)
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=10.5)
     handles, names = axes[1, 0].get_legend_handles_labels()
     names = [f"fine class {name}" for name in names]
-    figure.legend(handles, names, loc="lower center", ncols=len(names), fontsize=8.5)
+    figure.legend(handles, names, loc="lower center", ncols=len(names), fontsize=9)
     return figure
 
 
@@ -144,7 +144,7 @@ def _panel(ax: Axes, scene: Scene, method: str) -> None:
     points, labels = scene.points, scene.labels
     ax.set(xlim=(-2.45, 2.55), ylim=(-2.15, 2.35), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color="0.8")
-    figures.scatter(ax, points, labels, size=30)
+    figures.scatter(ax, points, labels, size=44)
     if scene.reference not in labels.references():
         r = points[scene.reference].tolist()
         ax.scatter(*r, s=120, facecolors="none", edgecolors="black", zorder=4)
@@ -169,7 +169,7 @@ def _panel(ax: Axes, scene: Scene, method: str) -> None:
     # One line: several would be placed by the width of their letters.
     values = (*distances, float(joint), float(whole))
     text = "to P⁺ {:.2f}, P⁻ {:.2f}, N {:.2f}; (5) {:.2f}, (3) {:.2f}"
-    ax.set_xlabel(text.format(*values), fontsize=8)
+    ax.set_xlabel(text.format(*values), fontsize=9)
 
 
 if __name__ == "__main__":

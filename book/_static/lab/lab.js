@@ -121,7 +121,7 @@
     svg.querySelector(".lab-points").innerHTML = points
       .map(({ fine }) => `<g tabindex="0" role="button"><circle r="17"/>${marker(scene, fine)}</g>`)
       .join("");
-    const icon = (fine) => `<svg viewBox="-8 -8 16 16">${marker(scene, fine)}</svg>`;
+    const icon = (fine) => `<svg viewBox="-8 -8 16 16" aria-hidden="true">${marker(scene, fine)}</svg>`;
     part("legend").innerHTML =
       scene.fineNames.map((name, fine) => `<li>${icon(fine)} ${name}</li>`).join("") +
       "<li>hollow: excluded</li><li>arrows: down the gradient</li>";
@@ -178,7 +178,7 @@
     loss?.gradient.forEach(([gx, gy], i) => {
       const reach = ARROW * RATE[state.batch];
       const end = at({ x: points[i].x - reach * gx, y: points[i].y - reach * gy });
-      if (apart(places[i], end) > 4) front += line(places[i], end, "arrow");
+      if (apart(places[i], end) > 8) front += line(places[i], end, "arrow");
     });
     roles.forEach((role, i) => {
       const [x, y] = places[i];
@@ -309,6 +309,9 @@
     drag = null;
   });
   svg.addEventListener("pointercancel", () => (drag = null));
+  // A finger on a point moves it; elsewhere it scrolls the page.
+  const hold = (event) => group(event) && event.preventDefault();
+  svg.addEventListener("touchstart", hold, { passive: false });
 
   svg.addEventListener("keydown", (event) => {
     const g = group(event);
