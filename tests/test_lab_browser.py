@@ -297,20 +297,37 @@ def test_what_cannot_be_read_is_said(visit, served):
 
 @pytest.mark.parametrize("batch", ["one", "all"])
 def test_steps_go_down(visit, served, batch):
-    page = visit(f"{served}#lab?scene=siblings&method=method1&batch={batch}")
+    start = f"{served}#lab?scene=siblings&method=method1&batch={batch}"
+    page = visit(start, reduced_motion="reduce")  # which need not be waited for
     start = total(page)
     assert page.locator(".lab-arrow").count() >= 3
     page.click("[name=step]")
     page.wait_for_function("location.hash.includes('moved')")
-    one = total(page)
+    one, address = total(page), page.url
     page.click("[name=steps]")
-    page.wait_for_timeout(2500)
+    page.wait_for_function("address => location.href !== address", arg=address)
     assert total(page) < start
     if batch == "one":  # among many, the next choice may cost more than the last
         assert total(page) < one < start
     assert chosen(page) == by_the_package(page)
     moved = state(page)["moved"].split(";")
     assert len(moved) >= 10 if batch == "all" else len(moved) >= 4
+
+
+def test_ten_steps_are_ten_times_one(visit, served):
+    start = f"{served}#lab?scene=siblings&method=method2&batch=all"
+    moving, calm = visit(start), visit(start, reduced_motion="reduce")
+    moving.click("[name=steps]")
+    for _ in range(10):
+        calm.click("[name=step]")
+        calm.wait_for_timeout(100)
+    wanted = state(calm)["moved"]
+    moving.wait_for_function("moved => location.hash.endsWith(moved)", arg=wanted)
+
+
+def test_a_random_quadruplet_may_teach_nothing(visit, served):
+    page = visit(f"{served}#lab?scene=siblings&method=random")
+    assert total(page) == 0 and not page.locator(".lab-arrow").count()
 
 
 def test_whoever_wants_no_motion_gets_none(visit, served):

@@ -87,7 +87,8 @@
     clearTimeout(rest);
     rest = setTimeout(() => {
       store();
-      part("live").textContent = first + [...part("why").children].map((e) => e.textContent).join(" ");
+      const why = [...part("why").children].map((sentence) => sentence.textContent);
+      part("live").textContent = first + why.join(" ");
     }, 250);
   }
 
@@ -265,8 +266,9 @@
       if (mine !== walking) return;
       const share = calm.matches ? 1 : Math.min(Math.max(now - began, 0) / 140, 1);
       const between = (i, axis) => start[i][axis] + share * (goal[i][axis] - start[i][axis]);
-      state.points = goal.map((p, i) => ({ ...p, x: between(i, "x"), y: between(i, "y") }));
-      if (share === 1) state.points = goal;
+      state.points = goal.map((p, i) => {
+        return { ...p, ...fit({ x: between(i, "x"), y: between(i, "y") }) };
+      });
       draw();
       if (share === 1) walk(steps - 1);
       else requestAnimationFrame(frame);
