@@ -83,7 +83,7 @@ class Images:
         """
         every, size = range(len(self.images)), EVALUATION_BATCH
         every = every[team.share(len(every))]
-        batches = [every[i : i + size] for i in every[::size]]
+        batches = [every[i : i + size] for i in range(0, len(every), size)]
         return tqdm(
             self._load(self._plain, batches),
             total=len(batches),
