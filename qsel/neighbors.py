@@ -28,6 +28,7 @@ PAIRS = 1 << 21  # candidates that wait for a decision; more only where all is t
 ROWS = 1024  # most rows of a block
 QUERIES = 8192  # most rows that are prepared at a time
 TILE = 64  # columns at most
+WIDE = 1e15  # from this value on, float64
 LANES = 16  # prepared rows have a multiple of this many columns
 
 
@@ -80,17 +81,17 @@ class Gallery:
     def __init__(
         self, embeddings: Tensor, order: Tensor | None = None, hold: bool = False
     ):
-        largest = check_embeddings(embeddings)
-        if largest > 1e140:
-            raise ValueError(
-                f"an embedding holds the value {largest:.3g}, whose square overflows "
-                "float64; scale the embeddings (their order stays the same)"
-            )
+        largest = _largest(embeddings)
         self.embeddings = embeddings.detach()
         self.order = order
         self._places = None if order is None else _inverse(order)
+        self._hold = hold
+        self._lay_out(largest)
+
+    def _lay_out(self, largest: float) -> None:
+        """Everything that is computed from all embeddings."""
         # Squares beyond 1e30 would overflow float32 once they are summed.
-        wide = embeddings.dtype == torch.float64 or largest >= 1e15
+        wide = self.embeddings.dtype == torch.float64 or largest >= WIDE
         self._dtype = torch.float64 if wide else torch.float32
         # Distances ignore a common shift, and the rounding bound grows with the norms.
         self._centre = self.embeddings.mean(0, dtype=self._dtype)  # (D,)
@@ -98,7 +99,7 @@ class Gallery:
         self._width = LANES * math.ceil((d + 1) / LANES)  # W
         self._step = max(1, CHUNK_BYTES // (self._width * self._dtype.itemsize))
         self._held = None
-        if hold or len(self) <= self._step:
+        if self._hold or len(self) <= self._step:
             self._held = self._prepare(self._in_order(0, len(self)))
 
     def __len__(self) -> int:
@@ -109,9 +110,49 @@ class Gallery:
         """Where the embeddings lie."""
         return self.embeddings.device
 
+    def update(self, samples: Tensor, embeddings: Tensor) -> None:
+        """Give some samples other embeddings, in the tensor that was given.
+
+        Only their rows are prepared anew, and every search stays exact. Where most
+        rows have moved far, a new gallery is faster: it centres itself.
+
+        Args:
+            samples: (B,) int64, each at most once.
+            embeddings: (B, D) floating point, finite, on the gallery's device; read in
+                the gallery's dtype.
+
+        Raises:
+            ValueError: anything else.
+
+        Example:
+            >>> gallery = Gallery(torch.tensor([[0.0], [1.0], [3.0]]))
+            >>> gallery.update(torch.tensor([0]), torch.tensor([[4.0]]))
+            >>> gallery.nearest(gallery.rows(torch.tensor([2])), k=3).tolist()
+            [[2, 0, 1]]
+        """
+        new = self._checked_rows(samples, embeddings)
+        largest = _largest(new)
+        self.embeddings[samples] = new
+        if largest >= WIDE and self._dtype == torch.float32:
+            self._lay_out(largest)
+        elif self._held is not None:
+            places = samples if self._places is None else self._places[samples]
+            self._held[places] = self._prepare(new)
+
     def queries(self, points: Tensor, which: Tensor) -> Queries:
-        """Some points (B,) of (P, D), on the gallery's device, ready for comparison."""
+        """Some points (B,) of (P, D), on the gallery's device, ready for comparison.
+
+        Raises:
+            ValueError: they are so much larger than the gallery that products would
+                overflow.
+        """
         points = points.detach()
+        largest = float(points[which].abs().max())
+        if largest >= WIDE and self._dtype == torch.float32:
+            raise ValueError(
+                f"a point holds the value {largest:.3g}, beyond the gallery's scale; "
+                "give both in float64, or scale them alike"
+            )
         return self._asked(points, which, self._prepare(points[which]))
 
     def rows(self, samples: Tensor) -> Queries:
@@ -270,6 +311,40 @@ class Gallery:
         return squared_distances(q.points, q.which[row], self.embeddings, samples)
 
     # --- what it is made of ------------------------------------------------------
+
+    def _checked_rows(self, samples: Tensor, embeddings: Tensor) -> Tensor:
+        for name, given in (("samples", samples), ("embeddings", embeddings)):
+            if not isinstance(given, Tensor) or given.device != self.device:
+                where = given.device if isinstance(given, Tensor) else "no device"
+                raise ValueError(
+                    f"{name} are a {type(given).__name__} on {where}; expected a torch "
+                    f"tensor on {self.device}, where the gallery is"
+                )
+        if samples.ndim != 1 or samples.dtype != torch.int64 or not len(samples):
+            raise ValueError(
+                f"samples are {samples.dtype} of shape {tuple(samples.shape)}; "
+                "expected int64 indices of shape (B,) with B of at least 1"
+            )
+        shape = len(samples), self.embeddings.shape[1]
+        if not embeddings.is_floating_point() or embeddings.shape != shape:
+            raise ValueError(
+                f"embeddings are {embeddings.dtype} of shape "
+                f"{tuple(embeddings.shape)}; expected floating point of shape {shape}, "
+                "one row for each sample"
+            )
+        low, high = int(samples.min()), int(samples.max())
+        if low < 0 or high >= len(self):
+            raise ValueError(
+                f"samples run from {low} to {high}, but the gallery has {len(self)}; "
+                f"expected indices from 0 to {len(self) - 1}"
+            )
+        distinct, count = samples.unique(return_counts=True)
+        if len(distinct) < len(samples):
+            raise ValueError(
+                f"sample {int(distinct[count > 1][0])} is given twice; keep one row of "
+                "each sample"
+            )
+        return embeddings.detach().to(self.embeddings.dtype)
 
     def _in_order(self, first: int, last: int) -> Tensor:
         if self.order is None:
@@ -442,6 +517,17 @@ def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
         for a, b in zip(i.split(step), j.split(step), strict=True)
     ]
     return torch.cat(parts)
+
+
+def _largest(embeddings: Tensor) -> float:
+    """The largest absolute value, if distances fit into float64."""
+    largest = check_embeddings(embeddings)
+    if largest > 1e140:
+        raise ValueError(
+            f"an embedding holds the value {largest:.3g}, whose square overflows "
+            "float64; scale the embeddings (their order stays the same)"
+        )
+    return largest
 
 
 def check_embeddings(embeddings: Tensor) -> float:

@@ -24,19 +24,47 @@ Three switches turn Methods 1 and 2 into other readings of the paper, or into co
   takes the nearest to N.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from qsel import neighbors
 from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.neighbors import Gallery, Queries, check_embeddings
+from qsel.neighbors import Gallery, Queries
 
 METHODS = ("random", "method1", "method2", "hardest_negative")
 NEGATIVES = ("nearest", "random")
 SIBLINGS = ("own rule", "all", "drawn", "coarse")
 FALLBACKS = ("furthest", "nearest")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A method and its switches, as the module's text explains them.
+
+    Raises:
+        ValueError: an unknown method or switch; what is known is named.
+    """
+
+    method: str = "method2"
+    negative: str = "nearest"
+    siblings: str = "own rule"
+    fallback: str = "furthest"
+
+    def __post_init__(self):
+        choices = (METHODS, NEGATIVES, SIBLINGS, FALLBACKS)
+        for field, known in zip(fields(self), choices, strict=True):
+            if (value := getattr(self, field.name)) not in known:
+                raise ValueError(
+                    f"{field.name}={value!r}; expected one of {', '.join(known)}"
+                )
+
+    @property
+    def where(self) -> str:
+        """Where P⁻ comes from: "all", "drawn" or "coarse"."""
+        own = "all" if self.method == "method1" else "drawn"
+        return own if self.siblings == "own rule" else self.siblings
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no single answer
@@ -109,66 +137,87 @@ def select_quadruplets(
         Quadruplets(reference=tensor([0]), positive_positive=tensor([2]), \
 positive_negative=tensor([3]), negative=tensor([4]))
     """
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("negative", negative, NEGATIVES),
-        ("siblings", siblings, SIBLINGS),
-        ("fallback", fallback, FALLBACKS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
+    rule = Rule(method, negative, siblings, fallback)
+    classes, gallery = ClassIndex(fine, coarse), None
     if embeddings is None and method != "random":
         raise ValueError(f"method={method!r} needs embeddings; only random does not")
-    classes = ClassIndex(fine, coarse)
-    if embeddings is not None:
-        check_embeddings(embeddings)
-        if len(embeddings) != len(classes):
-            raise ValueError(
-                f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
-                "fine and one coarse label for each embedding"
-            )
-    references = _check_references(references, classes)
+    classes = beside(embeddings, classes)
+    if method != "random":
+        gallery = Gallery(embeddings, classes.order)
+    return complete(classes, gallery, references, rule, generator)
+
+
+def beside(embeddings: Tensor | None, classes: ClassIndex) -> ClassIndex:
+    """The classes where the embeddings are.
+
+    Raises:
+        ValueError: (N, D) embeddings of another number of samples.
+    """
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
+        return classes  # nothing, or what a gallery will refuse
+    if len(embeddings) != len(classes):
+        raise ValueError(
+            f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
+            "fine and one coarse label for each embedding"
+        )
+    return classes.to(embeddings.device)
+
+
+def complete(
+    classes: ClassIndex,
+    gallery: Gallery | None,
+    references: Tensor,
+    rule: Rule,
+    generator: torch.Generator | None = None,
+    guests: Tensor | None = None,
+) -> Quadruplets:
+    """Complete each reference to a quadruplet of a gallery that stands ready.
+
+    Args:
+        classes: of N samples.
+        gallery: their embeddings, in the order of the classes; random needs none.
+        references: (B,) int64 indices.
+        rule: how.
+        generator: a CPU generator for what is drawn at random.
+        guests: (P, D) embeddings from elsewhere. The classes are visited by them, and
+            references from N on are they.
+
+    Raises:
+        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
+    """
+    r = _check_references(references, classes)
     # Random numbers come from the CPU, so that a seed means the same on every device.
-    draw = torch.rand(
-        3, len(references), generator=generator, dtype=torch.float64, device="cpu"
-    )
-    device = classes.fine.device if embeddings is None else embeddings.device
-    classes, references, draw = (x.to(device) for x in (classes, references, draw))
-
-    if method == "random":
+    draw = torch.rand(3, len(r), generator=generator, dtype=torch.float64, device="cpu")
+    draw = draw.to(r.device)
+    if rule.method == "random":
         return Quadruplets(
-            references,
-            classes.draw_positive_positive(references, draw[0]),
-            classes.draw_positive_negative(references, draw[1]),
-            classes.draw_negative(references, draw[2]),
+            r,
+            classes.draw_positive_positive(r, draw[0]),
+            classes.draw_positive_negative(r, draw[1]),
+            classes.draw_negative(r, draw[2]),
         )
-    gallery = Gallery(embeddings, classes.order)
-    if siblings == "own rule":
-        siblings = "all" if method == "method1" else "drawn"
-    rule = _Rule(method, negative, siblings, fallback)
     # By class, so that references that search the same places stand together.
-    order = classes.position[references].argsort()
-    chosen = references.new_empty(3, len(references))
+    order = (classes.coarse[r] * len(classes.fine_labels) + classes.fine[r]).argsort()
+    chosen = r.new_empty(3, len(r))
     for part in order.split(neighbors.QUERIES):
-        chosen[:, part] = _select(
-            gallery, classes, references[part], rule, draw[:, part]
-        )
-    return Quadruplets(references, *chosen)
-
-
-@dataclass(frozen=True)
-class _Rule:
-    method: str
-    negative: str
-    siblings: str
-    fallback: str
+        few = r[part]
+        if guests is None:
+            q = gallery.rows(few)
+        else:
+            q = gallery.queries(guests, few - len(classes))
+        chosen[:, part] = _select(gallery, classes, q, few, rule, draw[:, part])
+    return Quadruplets(r, *chosen)
 
 
 def _select(
-    gallery: Gallery, classes: ClassIndex, r: Tensor, rule: _Rule, draw: Tensor
+    gallery: Gallery,
+    classes: ClassIndex,
+    q: Queries,
+    r: Tensor,
+    rule: Rule,
+    draw: Tensor,
 ) -> Tensor:
-    """(3, B): P⁺, P⁻ and N of the references r, (B,), sorted by class."""
-    q = gallery.rows(r)
+    """(3, B): P⁺, P⁻ and N of the references r, (B,), sorted by class; q are they."""
     fine, coarse, place = classes.fine[r], classes.coarse[r], classes.position[r]
     of_fine = classes.fine_start[fine], classes.fine_size[fine]  # a slice each, (B,)
     of_coarse = classes.coarse_start[coarse], classes.coarse_size[coarse]
@@ -186,7 +235,7 @@ def _select(
     around_n = gallery.rows(n) if rule.method == "method1" else None
     keep_to_rule = rule.fallback == "nearest"
     pp = _positive(gallery, sphere, around_n, of_fine, (place, place + 1), keep_to_rule)
-    if rule.siblings == "drawn":
+    if rule.where == "drawn":
         # Not in the order of the references: sorted by the class that was drawn.
         sibling = classes.draw_sibling(r, draw[1])
         of_sibling = classes.fine_start[sibling], classes.fine_size[sibling]
@@ -203,7 +252,7 @@ def _select(
         )
     else:
         without = of_fine[0], of_fine[0] + of_fine[1]
-        if rule.siblings == "coarse":
+        if rule.where == "coarse":
             without = place, place + 1
         pn = _positive(gallery, sphere, around_n, of_coarse, without, keep_to_rule)
     return torch.stack([pp, pn, n])
@@ -235,7 +284,7 @@ def _positive(
         around_n: N of each reference, if the nearest to it is sought (Method 1).
         candidates: first place and number of places, (B,) each.
         without: the places from the first up to the second are no candidates.
-        keep_to_rule: where none lies outside, the nearest to N, not the furthest from R.
+        keep_to_rule: where none lies outside, the nearest to N instead of the furthest.
     """
     start, size = candidates
     chosen = torch.empty_like(start)
@@ -288,11 +337,11 @@ def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
             "expected int64 indices of shape (B,) with B of at least 1"
         )
     references = references.to(classes.fine.device)
-    low, high = int(references.min()), int(references.max())
-    if low < 0 or high >= len(classes):
+    low, high, n = int(references.min()), int(references.max()), len(classes.fine)
+    if low < 0 or high >= n:
         raise ValueError(
-            f"references run from {low} to {high}, but there are {len(classes)} "
-            f"samples; expected indices from 0 to {len(classes) - 1}"
+            f"references run from {low} to {high}, but there are {n} samples; expected "
+            f"indices from 0 to {n - 1}"
         )
     for partner, count, why in (
         ("P⁺", classes.positive_positives(references), "is the only sample of"),

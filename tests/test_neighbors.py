@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qsel.neighbors
-from conftest import small_blocks
 from qsel.neighbors import Gallery, nearest_others
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -225,6 +225,26 @@ def test_a_gallery_in_parts_is_that_in_one_piece(monkeypatch):
         found.append(gallery.nearest(q, 3, skip=(start, stop)))
     assert all(f.equal(found[0]) for f in found)
     assert not torch.isin(found[0], order[10:40]).any()
+
+
+@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_updated_gallery_is_a_new_one(kind, hold, monkeypatch):
+    rng = np.random.default_rng(5)
+    order = torch.as_tensor(rng.permutation(30))
+    for size in (None, 1500):
+        small_blocks(monkeypatch, size)
+        x = points_of(rng, "normal", 30, 5, torch.float32)
+        gallery = Gallery(x.clone(), order, hold)
+        for _ in range(3):
+            samples = torch.as_tensor(rng.permutation(30)[:7])
+            x[samples] = points_of(rng, kind, 7, 5, torch.float32)
+            gallery.update(samples, x[samples])
+            everyone = torch.arange(30)
+            found = gallery.nearest(gallery.rows(everyone), 4)
+            new = Gallery(x, order, hold)
+            assert found.equal(new.nearest(new.rows(everyone), 4))
+            assert gallery.embeddings.equal(x)
 
 
 def test_points_from_elsewhere_are_compared_like_samples():

@@ -10,11 +10,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from conftest import small_blocks
 from qsel import HierarchyError, select_quadruplets
 from qsel.selection import METHODS
 
@@ -402,6 +402,21 @@ def test_embeddings_that_need_gradients_and_are_not_contiguous(method):
             x, fine, coarse, everyone, method, torch.Generator().manual_seed(0)
         ).stack()
         for x in (points, awkward)
+    ]
+    assert found[0].equal(found[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_embeddings_in_a_file_that_is_mapped_into_memory(method, tmp_path, monkeypatch):
+    points, fine, coarse = small_set()
+    np.save(tmp_path / "points.npy", points.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "points.npy", mmap_mode="c"))
+    small_blocks(monkeypatch, 400)  # read in parts
+    found = [
+        select_quadruplets(
+            x, fine, coarse, torch.arange(60), method, torch.Generator().manual_seed(0)
+        ).stack()
+        for x in (points, mapped)
     ]
     assert found[0].equal(found[1])
 
