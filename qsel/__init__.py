@@ -8,10 +8,12 @@ from qsel import losses
 from qsel.hierarchy import Hierarchy, HierarchyError
 from qsel.metrics import map_at_r, nmi, recall_at_k
 from qsel.selection import Quadruplets, select_quadruplets
+from qsel.selector import QuadrupletSelector
 
 __all__ = [
     "Hierarchy",
     "HierarchyError",
+    "QuadrupletSelector",
     "Quadruplets",
     "losses",
     "map_at_r",

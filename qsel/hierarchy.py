@@ -216,7 +216,7 @@ class ClassIndex:
         self.first_sibling = self.siblings.cumsum(0) - self.siblings  # in fine_order
 
     def __len__(self) -> int:
-        return len(self.fine)
+        return len(self.order)
 
     def to(self, device: torch.device) -> "ClassIndex":
         """The same index on another device."""
@@ -251,6 +251,40 @@ class ClassIndex:
         self.fine_start = torch.empty_like(ends)  # (F,)
         self.fine_start[self.fine_order] = ends - self.fine_size[self.fine_order]
 
+    def visited(self, fine: Tensor) -> "ClassIndex":
+        """The same classes with B guests, who are asked about and never chosen.
+
+        Guests are numbered from N: they have classes, and no class has them.
+
+        Args:
+            fine: (B,) their fine labels, on this index's device.
+
+        Raises:
+            HierarchyError: no sample has the fine label of a guest.
+
+        Example:
+            >>> classes = ClassIndex(torch.tensor([7, 7, 8]), torch.tensor([1, 1, 1]))
+            >>> guests = classes.visited(torch.tensor([7]))
+            >>> guests.positive_positives(torch.tensor([0, 3])).tolist()
+            [1, 2]
+        """
+        f = torch.searchsorted(self.fine_labels, fine)  # (B,)
+        f = f.clamp_max(len(self.fine_labels) - 1)
+        if (unknown := self.fine_labels[f] != fine).any():
+            raise HierarchyError(
+                f"no sample has the fine label {int(fine[unknown][0])} that "
+                f"{int(unknown.sum())} of {len(fine)} guests have first; leave such "
+                "guests out"
+            )
+        nowhere = f.new_full(f.shape, len(self))
+        visited = object.__new__(ClassIndex)
+        visited.__dict__ = vars(self) | {
+            "fine": torch.cat([self.fine, f]),
+            "coarse": torch.cat([self.coarse, self.parent[f]]),
+            "position": torch.cat([self.position, nowhere]),
+        }
+        return visited
+
     def fine_members(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Samples of some fine classes: (B, M) indices, (B, M) which are members.
 
@@ -264,7 +298,8 @@ class ClassIndex:
 
     def positive_positives(self, r: Tensor) -> Tensor:
         """(B,) how many samples can be P⁺ of each reference."""
-        return self.fine_size[self.fine[r]] - 1
+        itself = (self.position[r] < len(self)).long()
+        return self.fine_size[self.fine[r]] - itself
 
     def positive_negatives(self, r: Tensor) -> Tensor:
         """(B,) how many samples can be P⁻ of each reference."""
@@ -273,6 +308,11 @@ class ClassIndex:
     def negatives(self, r: Tensor) -> Tensor:
         """(B,) how many samples can be N of each reference."""
         return len(self) - self.coarse_size[self.coarse[r]]
+
+    def usable(self, r: Tensor) -> Tensor:
+        """(B,) bool: which samples have a P⁺, a P⁻ and an N."""
+        counts = (self.positive_positives, self.positive_negatives, self.negatives)
+        return torch.stack([count(r) > 0 for count in counts]).all(0)
 
     def draw_positive_positive(self, r: Tensor, u: Tensor) -> Tensor:
         """(B,) a P⁺ for each reference, by a number u in [0, 1)."""

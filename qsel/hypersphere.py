@@ -5,7 +5,7 @@ together, and a class is a slice. What the methods are, and their switches, stan
 ``qsel.selection``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -13,17 +13,41 @@ from torch import Tensor
 from qsel import neighbors
 from qsel.distributed import Shards
 from qsel.hierarchy import ClassIndex
-from qsel.neighbors import Gallery, Queries, squared_distances
+from qsel.neighbors import Gallery, Queries
+from qsel.vectors import squared_distances
+
+METHODS = ("random", "method1", "method2", "hardest_negative")
+NEGATIVES = ("nearest", "random")
+SIBLINGS = ("own rule", "all", "drawn", "coarse")
+FALLBACKS = ("furthest", "nearest")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A method and its switches, as ``qsel.selection`` names them."""
+    """A method and its switches, as ``qsel.selection`` explains them.
 
-    method: str
-    negative: str
-    siblings: str
-    fallback: str
+    Raises:
+        ValueError: an unknown method or switch; what is known is named.
+    """
+
+    method: str = "method2"
+    negative: str = "nearest"
+    siblings: str = "own rule"
+    fallback: str = "furthest"
+
+    def __post_init__(self):
+        choices = (METHODS, NEGATIVES, SIBLINGS, FALLBACKS)
+        for field, known in zip(fields(self), choices, strict=True):
+            if (value := getattr(self, field.name)) not in known:
+                raise ValueError(
+                    f"{field.name}={value!r}; expected one of {', '.join(known)}"
+                )
+
+    @property
+    def where(self) -> str:
+        """Where P⁻ comes from: "all", "drawn" or "coarse"."""
+        own = "all" if self.method == "method1" else "drawn"
+        return own if self.siblings == "own rule" else self.siblings
 
 
 def select(
@@ -31,6 +55,7 @@ def select(
     classes: ClassIndex,
     here: ClassIndex,
     r: Tensor,
+    at_r: tuple[Tensor, Tensor],
     rule: Rule,
     draw: Tensor,
 ) -> Tensor:
@@ -41,11 +66,11 @@ def select(
         classes: of all samples.
         here: the places of the samples in this shard.
         r: the references.
+        at_r: their points, as ``shards.points`` has them.
         rule: the method and its switches.
         draw: (3, B) numbers in [0, 1), for what is drawn.
     """
     gallery = shards.gallery
-    at_r = shards.points(r)
     q = gallery.queries(*at_r)
     fine, coarse, place = classes.fine[r], classes.coarse[r], here.position[r]
     # Slices of places, (B,) starts and (B,) ends.
@@ -68,7 +93,7 @@ def select(
     around_n = gallery.queries(*at_n) if rule.method == "method1" else None
     search = Search(q, radius, around_n, rule.fallback == "nearest")
     pp = _positive(shards, search, of_fine, (place, place + 1))
-    if rule.siblings == "drawn":
+    if rule.where == "drawn":
         # Not in the order of the references: sorted by the class that was drawn.
         sibling = classes.draw_sibling(r, draw[1])
         by_class = classes.fine_start[sibling].argsort(stable=True)
@@ -77,7 +102,7 @@ def select(
         pn = torch.empty_like(pp)
         pn[by_class] = _positive(shards, search[by_class], of_sibling, (start, start))
     else:
-        without = (place, place + 1) if rule.siblings == "coarse" else of_fine
+        without = (place, place + 1) if rule.where == "coarse" else of_fine
         pn = _positive(shards, search, of_coarse, without)
     return torch.stack([pp, pn, n])
 

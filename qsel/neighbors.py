@@ -15,19 +15,21 @@ Nothing of size N × N is ever held, and of a large gallery no second copy.
 """
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from qsel import products
+from qsel.vectors import checked_rows, largest_value, squared_distances
+
 CHUNK_BYTES = 64 << 20  # gallery rows that are prepared at a time
 BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
-PAIR_BYTES = 1 << 19  # one (pairs, D) block measured exactly: to stay in the cache
 PAIRS = 1 << 21  # candidates that wait for a decision; more only where all is tied
 ROWS = 1024  # most rows of a block
 QUERIES = 8192  # most rows that are prepared at a time
 TILE = 64  # columns at most
+WIDE = 1e15  # from this value on, float64
 LANES = 16  # prepared rows have a multiple of this many columns
 
 
@@ -80,17 +82,17 @@ class Gallery:
     def __init__(
         self, embeddings: Tensor, order: Tensor | None = None, hold: bool = False
     ):
-        largest = check_embeddings(embeddings)
-        if largest > 1e140:
-            raise ValueError(
-                f"an embedding holds the value {largest:.3g}, whose square overflows "
-                "float64; scale the embeddings (their order stays the same)"
-            )
+        largest = largest_value(embeddings)
         self.embeddings = embeddings.detach()
         self.order = order
-        self._places = None if order is None else _inverse(order)
+        self._places = None if order is None else products.inverse(order)
+        self._hold = hold
+        self._lay_out(largest)
+
+    def _lay_out(self, largest: float) -> None:
+        """Everything that is computed from all embeddings."""
         # Squares beyond 1e30 would overflow float32 once they are summed.
-        wide = embeddings.dtype == torch.float64 or largest >= 1e15
+        wide = self.embeddings.dtype == torch.float64 or largest >= WIDE
         self._dtype = torch.float64 if wide else torch.float32
         # Distances ignore a common shift, and the rounding bound grows with the norms.
         self._centre = self.embeddings.mean(0, dtype=self._dtype)  # (D,)
@@ -98,7 +100,7 @@ class Gallery:
         self._width = LANES * math.ceil((d + 1) / LANES)  # W
         self._step = max(1, CHUNK_BYTES // (self._width * self._dtype.itemsize))
         self._held = None
-        if hold or len(self) <= self._step:
+        if self._hold or len(self) <= self._step:
             self._held = self._prepare(self._in_order(0, len(self)))
 
     def __len__(self) -> int:
@@ -109,13 +111,54 @@ class Gallery:
         """Where the embeddings lie."""
         return self.embeddings.device
 
+    def update(self, samples: Tensor, embeddings: Tensor) -> None:
+        """Give some samples other embeddings, in the tensor that was given.
+
+        Only their rows are prepared anew, and every search stays exact. Where most
+        rows have moved far, a new gallery is faster: it centres itself.
+
+        Args:
+            samples: (B,) int64, each at most once.
+            embeddings: (B, D) floating point, finite, on the gallery's device; read in
+                the gallery's dtype.
+
+        Raises:
+            ValueError: anything else.
+
+        Example:
+            >>> gallery = Gallery(torch.tensor([[0.0], [1.0], [3.0]]))
+            >>> gallery.update(torch.tensor([0]), torch.tensor([[4.0]]))
+            >>> gallery.nearest(gallery.rows(torch.tensor([2])), k=3).tolist()
+            [[2, 0, 1]]
+        """
+        new = checked_rows(self.embeddings, samples, embeddings)
+        largest = largest_value(new)
+        self.embeddings[samples] = new
+        if largest >= WIDE and self._dtype == torch.float32:
+            self._lay_out(largest)
+        elif self._held is not None:
+            places = samples if self._places is None else self._places[samples]
+            self._held[places] = self._prepare(new)
+
     def queries(self, points: Tensor, which: Tensor) -> Queries:
-        """Points (P, D) of any origin, and which (B,) of them are asked about."""
+        """Points (P, D) of any origin, and which (B,) of them are asked about.
+
+        Raises:
+            ValueError: they are so much larger than the gallery that products would
+                overflow.
+        """
         if points is self.embeddings and self._held is not None:
             places = which if self._places is None else self._places[which]
             prepared = self._held[places]
         else:
-            prepared = self._prepare(points[which].detach())
+            asked = points[which].detach()
+            largest = max(map(abs, map(float, asked.aminmax())))
+            if largest >= WIDE and self._dtype == torch.float32:
+                raise ValueError(
+                    f"a point holds the value {largest:.3g}, beyond the gallery's "
+                    "scale; give both in float64, or scale them alike"
+                )
+            prepared = self._prepare(asked)
         d = points.shape[1]
         squares = prepared[:, d].clone()
         prepared *= -2
@@ -145,7 +188,7 @@ class Gallery:
             (B, k) int64 samples; -1 where there are fewer. Ties go to the lowest.
         """
         none = q.squares.new_zeros(len(q), dtype=torch.int64)
-        runs = _runs(*(skip or (none, none)))
+        runs = products.runs(*(skip or (none, none)))
         low = q.norms.new_full((len(q), k), torch.inf)  # k smallest tile minima
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # row, place, distance
         for first in range(0, len(self), self._step):
@@ -155,18 +198,20 @@ class Gallery:
             tile = 1 << max(0, (len(columns) // (8 * k)).bit_length() - 1)
             tile = min(tile, TILE)
             space = columns.new_empty(0)
-            for i, j in _blocks(runs, max(1, min(ROWS, most))):
+            for i, j in products.blocks(runs, max(1, min(ROWS, most))):
                 inside = [
                     (max(a, i) - i, min(b, j) - i, s - first, e - first)
                     for a, b, s, e in runs
                     if a < j and b > i
                 ]
-                space, gap = _product(q.ranking[i:j], columns, inside, tile, space)
+                space, gap = products.product(
+                    q.ranking[i:j], columns, inside, tile, space
+                )
                 d = space.unflatten(1, (-1, tile))  # (b, T, tile), without |a|²
                 own = q.squares[i:j, None]
                 tiles = d.amin(2) + own  # (b, T)
                 both = torch.cat([low[i:j], tiles], 1) if first else tiles
-                low[i:j] = _smallest(both, k)
+                low[i:j] = products.smallest(both, k)
                 limit = self._limit(low[i:j, -1], q.norms[i:j])  # (b,)
                 open_tiles = tiles <= limit[:, None]
                 many = int(open_tiles.sum()) * tile > PAIRS
@@ -199,7 +244,7 @@ class Gallery:
         m = max(1, int(size.max()))
         d = q.ranking.new_full((len(q), m), torch.inf)
         error = torch.zeros_like(d)
-        for i, j, s, e in _runs(start, start + size):
+        for i, j, s, e in products.runs(start, start + size):
             if e > s:
                 columns = self._columns(s, e)
                 with torch.autocast(d.device.type, enabled=False):
@@ -314,7 +359,7 @@ class Gallery:
         """
         terms = self.embeddings.shape[1] + 2 * LANES
         number = torch.finfo(self._dtype)
-        relative = terms * number.eps / 2 + _factor_rounding(self._dtype)
+        relative = terms * number.eps / 2 + products.factor_rounding(self._dtype)
         return min(relative, 0.5), 4 * terms * number.tiny
 
     def _error(self, reach: Tensor) -> Tensor:
@@ -430,148 +475,3 @@ def nearest_others(embeddings: Tensor, k: int) -> Tensor:
             for part in everyone.split(at_once)
         ]
     )
-
-
-def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
-    """|x_i - y_j|² for pairs, directly and in float64: (P,), P pairs in blocks."""
-    step = max(1, PAIR_BYTES // (8 * x.shape[1]))
-    parts = [
-        (x[a].double() - y[b].double()).square_().sum(1)
-        for a, b in zip(i.split(step), j.split(step), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def check_embeddings(embeddings: Tensor) -> float:
-    """Refuse what is not a finite floating-point (N, D) tensor with N, D ≥ 1.
-
-    Returns:
-        The largest absolute value.
-    """
-    if not isinstance(embeddings, Tensor):
-        raise ValueError(
-            f"embeddings are a {type(embeddings).__name__}; expected a torch tensor "
-            "(torch.from_numpy turns an array into one)"
-        )
-    if (
-        embeddings.ndim != 2
-        or not embeddings.is_floating_point()
-        or 0 in embeddings.shape
-    ):
-        raise ValueError(
-            f"embeddings are {embeddings.dtype} of shape {tuple(embeddings.shape)}; "
-            "expected floating point of shape (N, D) with N and D of at least 1"
-        )
-    smallest, largest = map(float, embeddings.detach().aminmax())
-    if not (math.isfinite(smallest) and math.isfinite(largest)):  # NaN is either
-        bad = ~embeddings.isfinite().all(1)
-        raise ValueError(
-            f"{int(bad.sum())} of {len(embeddings)} embeddings hold NaN or infinite "
-            f"values, the first in row {int(bad.nonzero()[0])}; a diverged model or a "
-            "division by a zero norm is the usual cause"
-        )
-    return max(-smallest, largest)
-
-
-# --- blocks ----------------------------------------------------------------------
-
-
-def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
-    """Neighbouring rows i … j-1 with the same slice s … e-1: (i, j, s, e) each."""
-    new = (start[1:] != start[:-1]) | (stop[1:] != stop[:-1])
-    begin = [0, *(1 + new.nonzero().squeeze(1)).tolist()]
-    slices = zip(start[begin].tolist(), stop[begin].tolist(), strict=True)
-    ends = [*begin[1:], len(start)]
-    return [(i, j, s, e) for i, j, (s, e) in zip(begin, ends, slices, strict=True)]
-
-
-def _blocks(runs: Sequence[tuple], most: int) -> Iterator[tuple[int, int]]:
-    """Rows in blocks of ``most``; a run that fills half a block has its own.
-
-    A block with a single slice to skip needs no product for it.
-    """
-    begin, end = 0, 0
-    for i, j, *_ in runs:
-        large = j - i >= most / 2
-        if end > begin and (large or j - begin > most):
-            yield begin, end
-            begin = i
-        end = j
-        while end - begin > most or (large and end > begin):
-            # Parts of equal size.
-            count = math.ceil((end - begin) / most)
-            step = math.ceil((end - begin) / count)
-            yield begin, begin + step
-            begin += step
-    if end > begin:
-        yield begin, end
-
-
-def _product(
-    rows: Tensor,
-    columns: Tensor,
-    runs: Sequence[tuple[int, int, int, int]],
-    tile: int,
-    space: Tensor,
-) -> tuple[Tensor, tuple[int, int]]:
-    """|b|² - 2ab of a block, infinite where a row skips a column.
-
-    Args:
-        rows: (b, W) prepared queries.
-        columns: (M, W) prepared gallery rows.
-        runs: rows with the slice of columns that they skip.
-        tile: the block's width is filled up to a multiple of it.
-        space: of an earlier block, to be used again.
-
-    Returns:
-        The block, and the slice of columns that all rows skip: it is left out.
-    """
-    m = len(columns)
-    clipped = [(i, j, min(max(s, 0), m), min(max(e, 0), m)) for i, j, s, e in runs]
-    lo, hi = max(s for *_, s, _ in clipped), min(e for *_, e in clipped)
-    hi = max(lo, hi)
-    width = m - (hi - lo)
-    shape = len(rows), tile * max(1, math.ceil(width / tile))
-    if space.numel() >= math.prod(shape):
-        d = space.flatten()[: math.prod(shape)].view(shape)
-    else:
-        d = columns.new_empty(shape)
-    with torch.autocast(d.device.type, enabled=False):  # it would round to bfloat16
-        if lo:
-            torch.mm(rows, columns[:lo].T, out=d[:, :lo])
-        if hi < m:
-            torch.mm(rows, columns[hi:].T, out=d[:, lo:width])
-    d[:, width:] = torch.inf
-    for i, j, s, e in clipped:
-        if (s, e) != (lo, hi) and e > s:
-            s, e = (x if x <= lo else max(lo, x - (hi - lo)) for x in (s, e))
-            d[i:j, s:e] = torch.inf
-    return d, (lo, hi)
-
-
-def _inverse(order: Tensor) -> Tensor:
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
-
-
-def _smallest(d: Tensor, k: int) -> Tensor:
-    """(B, k) the k smallest of each row, ascending, infinite where there are fewer."""
-    if k == 1:
-        return d.amin(1, keepdim=True)
-    if d.shape[1] < k:
-        d = torch.nn.functional.pad(d, (0, k - d.shape[1]), value=torch.inf)
-    return d.topk(k, largest=False).values
-
-
-def _factor_rounding(dtype: torch.dtype) -> float:
-    """Relative error of a product whose factors are cut to TF32 or bfloat16 first.
-
-    TF32 keeps 11 bits and bfloat16 8; cut off, two factors are off by 2⁻⁹ or 2⁻⁶, and
-    twice that is on the safe side.
-    """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    precisions = {b.fp32_precision for b in backends} - {"none", "ieee"}
-    if dtype != torch.float32 or not precisions:
-        return 0.0
-    return 2.0**-8 if precisions == {"tf32"} else 2.0**-5

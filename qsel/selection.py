@@ -32,13 +32,11 @@ from torch import Tensor
 from qsel import neighbors
 from qsel.distributed import ALONE, Shards, Team, TeamError
 from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.hypersphere import Rule, select
-from qsel.neighbors import Gallery, check_embeddings
+from qsel.hypersphere import METHODS, Rule, select
+from qsel.neighbors import Gallery
+from qsel.vectors import check_embeddings
 
-METHODS = ("random", "method1", "method2", "hardest_negative")
-NEGATIVES = ("nearest", "random")
-SIBLINGS = ("own rule", "all", "drawn", "coarse")
-FALLBACKS = ("furthest", "nearest")
+__all__ = ["METHODS", "Quadruplets", "Rule", "complete", "select_quadruplets"]
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no single answer
@@ -107,6 +105,7 @@ def select_quadruplets(
             P⁺, P⁻ or N; its class is named.
         ValueError: bad shapes, an unknown method or switch, an index out of range, or
             NaN or infinite embeddings; the row is named.
+        TeamError: shares that do not add up to the labels.
 
     Example:
         >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])
@@ -115,57 +114,90 @@ def select_quadruplets(
         Quadruplets(reference=tensor([0]), positive_positive=tensor([2]), \
 positive_negative=tensor([3]), negative=tensor([4]))
     """
-    for name, value, known in (
-        ("method", method, METHODS),
-        ("negative", negative, NEGATIVES),
-        ("siblings", siblings, SIBLINGS),
-        ("fallback", fallback, FALLBACKS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}; expected one of {', '.join(known)}")
+    rule = Rule(method, negative, siblings, fallback)
+    classes = ClassIndex(fine, coarse)
     if embeddings is None and method != "random":
         raise ValueError(f"method={method!r} needs embeddings; only random does not")
-    classes = ClassIndex(fine, coarse)
-    if embeddings is not None:
-        check_embeddings(embeddings)
-        if team.size == 1 and len(embeddings) != len(classes):
-            raise ValueError(
-                f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
-                "fine and one coarse label for each embedding"
-            )
-    references = _check_references(references, classes)
-    # Random numbers come from the CPU, so that a seed means the same on every device.
-    draw = torch.rand(
-        3, len(references), generator=generator, dtype=torch.float64, device="cpu"
-    )
-    device = classes.fine.device if embeddings is None else embeddings.device
-    classes, references, draw = (x.to(device) for x in (classes, references, draw))
-
+    if team.size == 1:
+        classes = beside(embeddings, classes)
     if method == "random":
-        return Quadruplets(
-            references,
-            classes.draw_positive_positive(references, draw[0]),
-            classes.draw_positive_negative(references, draw[1]),
-            classes.draw_negative(references, draw[2]),
-        )
+        return complete(classes, None, references, rule, generator)
     shards, here = _shards(embeddings, classes, team)
-    if siblings == "own rule":
-        siblings = "all" if method == "method1" else "drawn"
-    rule = Rule(method, negative, siblings, fallback)
-    # By class, so that references that search the same places stand together.
-    order = classes.position[references].argsort()
-    chosen = references.new_empty(3, len(references))
-    for part in order.split(neighbors.QUERIES):
-        chosen[:, part] = select(
-            shards, classes, here, references[part], rule, draw[:, part]
+    return complete(classes, shards, references, rule, generator, here=here)
+
+
+def beside(embeddings: Tensor | None, classes: ClassIndex) -> ClassIndex:
+    """The classes where the embeddings are.
+
+    Raises:
+        ValueError: (N, D) embeddings of another number of samples.
+    """
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
+        return classes  # nothing, or what a gallery will refuse
+    if len(embeddings) != len(classes):
+        raise ValueError(
+            f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
+            "fine and one coarse label for each embedding"
         )
-    return Quadruplets(references, *chosen)
+    return classes.to(embeddings.device)
+
+
+def complete(
+    classes: ClassIndex,
+    shards: Shards | None,
+    references: Tensor,
+    rule: Rule,
+    generator: torch.Generator | None = None,
+    guests: Tensor | None = None,
+    here: ClassIndex | None = None,
+) -> Quadruplets:
+    """Complete each reference to a quadruplet of a gallery that stands ready.
+
+    Args:
+        classes: of N samples.
+        shards: their embeddings, in the order of the classes; random needs none.
+        references: (B,) int64 indices.
+        rule: how.
+        generator: a CPU generator for what is drawn at random.
+        guests: (P, D) embeddings from elsewhere. The classes are visited by them, and
+            references from N on are they.
+        here: the places in this process's shard, if it is not the whole gallery.
+
+    Raises:
+        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
+    """
+    r = _check_references(references, classes)
+    # Random numbers come from the CPU, so that a seed means the same on every device.
+    draw = torch.rand(3, len(r), generator=generator, dtype=torch.float64, device="cpu")
+    draw = draw.to(r.device)
+    if rule.method == "random":
+        return Quadruplets(
+            r,
+            classes.draw_positive_positive(r, draw[0]),
+            classes.draw_positive_negative(r, draw[1]),
+            classes.draw_negative(r, draw[2]),
+        )
+    # By class, so that references that search the same places stand together.
+    by_class = classes.coarse[r] * len(classes.fine_labels) + classes.fine[r]
+    chosen = r.new_empty(3, len(r))
+    for part in by_class.argsort(stable=True).split(neighbors.QUERIES):
+        few = r[part]
+        points = (guests, few - len(classes))
+        if guests is None:
+            points = shards.points(few)
+        chosen[:, part] = select(
+            shards, classes, here or classes, few, points, rule, draw[:, part]
+        )
+    return Quadruplets(r, *chosen)
 
 
 def _shards(
     embeddings: Tensor, classes: ClassIndex, team: Team
 ) -> tuple[Shards, ClassIndex]:
     """This process's share of the gallery, and the places of its samples."""
+    check_embeddings(embeddings)
+    if team.size == 1:
+        return Shards(Gallery(embeddings, classes.order)), classes
     lengths = team.lengths(len(embeddings), embeddings.device)
     if sum(lengths) != len(classes):
         raise TeamError(
@@ -174,9 +206,7 @@ def _shards(
             "the first of them with rank 0"
         )
     first = sum(lengths[: team.rank])
-    here = classes
-    if team.size > 1:
-        here = classes.share(slice(first, first + len(embeddings)))
+    here = classes.share(slice(first, first + len(embeddings)))
     return Shards(Gallery(embeddings, here.order), first, team), here
 
 
@@ -192,11 +222,11 @@ def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
             "expected int64 indices of shape (B,) with B of at least 1"
         )
     references = references.to(classes.fine.device)
-    low, high = int(references.min()), int(references.max())
-    if low < 0 or high >= len(classes):
+    low, high, n = int(references.min()), int(references.max()), len(classes.fine)
+    if low < 0 or high >= n:
         raise ValueError(
-            f"references run from {low} to {high}, but there are {len(classes)} "
-            f"samples; expected indices from 0 to {len(classes) - 1}"
+            f"references run from {low} to {high}, but there are {n} samples; expected "
+            f"indices from 0 to {n - 1}"
         )
     for partner, count, why in (
         ("P⁺", classes.positive_positives(references), "is the only sample of"),

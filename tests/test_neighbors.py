@@ -9,7 +9,7 @@ from blocks import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import qsel.neighbors
+from qsel import products, vectors
 from qsel.neighbors import Gallery, nearest_others
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -202,7 +202,7 @@ def test_an_outlier_does_not_widen_the_bounds_of_the_others():
 
 @pytest.mark.parametrize("block_bytes", [1, 1000, 64 << 20])
 def test_exact_is_the_direct_sum_in_float64(block_bytes, monkeypatch):
-    monkeypatch.setattr(qsel.neighbors, "PAIR_BYTES", block_bytes)
+    monkeypatch.setattr(vectors, "PAIR_BYTES", block_bytes)
     # Far away and close together: a product of float32 would see no distance.
     x = 1e4 + 1e-2 * torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
     found = all_distances(Gallery(x))[2]
@@ -227,6 +227,26 @@ def test_a_gallery_in_parts_is_that_in_one_piece(monkeypatch):
     assert not torch.isin(found[0], order[10:40]).any()
 
 
+@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_updated_gallery_is_a_new_one(kind, hold, monkeypatch):
+    rng = np.random.default_rng(5)
+    order = torch.as_tensor(rng.permutation(30))
+    for size in (None, 1500):
+        small_blocks(monkeypatch, size)
+        x = points_of(rng, "normal", 30, 5, torch.float32)
+        gallery = Gallery(x.clone(), order, hold)
+        for _ in range(3):
+            samples = torch.as_tensor(rng.permutation(30)[:7])
+            x[samples] = points_of(rng, kind, 7, 5, torch.float32)
+            gallery.update(samples, x[samples])
+            everyone = torch.arange(30)
+            found = gallery.nearest(gallery.rows(everyone), 4)
+            new = Gallery(x, order, hold)
+            assert found.equal(new.nearest(new.rows(everyone), 4))
+            assert gallery.embeddings.equal(x)
+
+
 def test_points_from_elsewhere_are_compared_like_samples():
     x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
     gallery, some = Gallery(x), torch.tensor([3, 3, 11])
@@ -241,7 +261,7 @@ def test_points_from_elsewhere_are_compared_like_samples():
 def test_blocks_hold_every_row_once_and_keep_to_their_size(sizes, most):
     ends = np.cumsum(sizes).tolist()
     runs = [(end - size, end, 0, 0) for size, end in zip(sizes, ends, strict=True)]
-    blocks = list(qsel.neighbors._blocks(runs, most))
+    blocks = list(products.blocks(runs, most))
     rows = [row for i, j in blocks for row in range(i, j)]
     assert rows == list(range(ends[-1]))
     assert all(0 < j - i <= most for i, j in blocks)

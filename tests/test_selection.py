@@ -406,6 +406,21 @@ def test_embeddings_that_need_gradients_and_are_not_contiguous(method):
     assert found[0].equal(found[1])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_embeddings_in_a_file_that_is_mapped_into_memory(method, tmp_path, monkeypatch):
+    points, fine, coarse = small_set()
+    np.save(tmp_path / "points.npy", points.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "points.npy", mmap_mode="c"))
+    small_blocks(monkeypatch, 400)  # read in parts
+    found = [
+        select_quadruplets(
+            x, fine, coarse, torch.arange(60), method, torch.Generator().manual_seed(0)
+        ).stack()
+        for x in (points, mapped)
+    ]
+    assert found[0].equal(found[1])
+
+
 def uneven_labels():
     """Class sizes 4, 1, 3 | 2 | 5, 2 in mixed order."""
     fine = torch.tensor([0] * 4 + [1] + [2] * 3 + [3] * 2 + [4] * 5 + [5] * 2)

@@ -1,0 +1,165 @@
+"""Quadruplets for the losses of pytorch-metric-learning, which has to be installed.
+
+The library's miners return index tuples: the anchor among the embeddings of the batch,
+its partners among the reference embeddings, which are the batch itself or a memory of
+any size. There the search is as exact as everywhere in this package.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from qsel.distributed import Shards
+from qsel.hierarchy import ClassIndex, HierarchyError
+from qsel.neighbors import Gallery
+from qsel.selection import Quadruplets, Rule, complete
+from qsel.vectors import check_embeddings
+
+try:
+    from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
+    from pytorch_metric_learning.miners import BaseMiner
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "qsel.miner is for users of pytorch-metric-learning, which is not installed; "
+        "pip install pytorch-metric-learning"
+    ) from error
+
+
+class QuadrupletMiner(BaseMiner):
+    """A miner of quadruplets: anchor, positive, near negative P⁻, far negative N.
+
+    Called like every miner of the library, with fine labels:
+    ``miner(embeddings, labels)`` searches the batch, and
+    ``miner(embeddings, labels, ref_emb, ref_labels)`` searches ``ref_emb``, say the
+    embeddings of the whole training set. There an older embedding of the anchor itself
+    is a sample like any other.
+
+    Samples that lack a partner are no anchors; ``left_out`` counts those of the last
+    call. ``quadruplets`` holds what was found in it.
+
+    Args:
+        coarse_of_fine: (F,) int64, the coarse class of each fine label from 0 on.
+        method: "random", "method1", "method2" or "hardest_negative".
+        generator: a CPU generator for what is drawn at random; by default torch's own.
+        coarse_order: as for ``triplets``.
+        distance: of the library, as the loss has it: LpDistance with p=2 (its default,
+            of unit vectors) or CosineSimilarity, which has the same order.
+        switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
+
+    Raises:
+        HierarchyError: one coarse class only.
+        ValueError: an unknown method or switch, another distance, labels out of range,
+            or embeddings that are not finite.
+
+    Example:
+        >>> distance = LpDistance(normalize_embeddings=False)
+        >>> miner = QuadrupletMiner(torch.tensor([0, 0, 1]), distance=distance)
+        >>> x, labels = torch.tensor([[0.0], [1], [3], [2]]), torch.tensor([0, 0, 1, 2])
+        >>> [indices.tolist() for indices in miner(x, labels)]
+        [[0, 1, 0, 1], [1, 0, 1, 0], [2, 2, 3, 3]]
+    """
+
+    def __init__(
+        self,
+        coarse_of_fine: Tensor | Sequence[int],
+        method: str = "method2",
+        generator: torch.Generator | None = None,
+        coarse_order: bool = False,
+        distance: LpDistance | CosineSimilarity | None = None,
+        **switches: str,
+    ):
+        super().__init__(distance=distance)
+        self.rule = Rule(method, **switches)
+        self.generator = generator
+        self.coarse_order = coarse_order
+        coarse_of_fine = torch.as_tensor(coarse_of_fine)
+        ClassIndex(torch.arange(len(coarse_of_fine)), coarse_of_fine.cpu())  # checks
+        if len(coarse_of_fine.unique()) < 2:
+            raise HierarchyError(
+                f"all {len(coarse_of_fine)} fine classes are of one coarse class, so "
+                "there is no N; give at least two"
+            )
+        self.register_buffer("coarse_of_fine", coarse_of_fine, persistent=False)
+        euclidean = isinstance(self.distance, LpDistance) and self.distance.p == 2
+        if not euclidean and not isinstance(self.distance, CosineSimilarity):
+            raise ValueError(
+                f"distance={type(self.distance).__name__}; expected LpDistance with "
+                "p=2 or CosineSimilarity, by which the nearest are sought"
+            )
+        self.quadruplets: Quadruplets | None = None
+        self.left_out = 0
+
+    def mine(
+        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Anchors (T,) among the embeddings, partners (T,) among ``ref_emb``."""
+        classes = ClassIndex(ref_labels, self._coarse(ref_labels))
+        self._coarse(labels)  # checks
+        members = len(classes)
+        anchors = torch.arange(len(labels), device=labels.device)
+        guests = None
+        if ref_emb is not embeddings:
+            check_embeddings(embeddings)
+            guests = self.distance.maybe_normalize(embeddings)
+            anchors = anchors[torch.isin(labels, classes.fine_labels)]
+            guests = guests[anchors]
+            classes = classes.visited(labels[anchors])
+        asked = torch.arange(len(anchors), device=labels.device)
+        asked = asked if guests is None else members + asked
+        usable = classes.usable(asked)
+        asked, anchors = asked[usable], anchors[usable]
+        self.left_out = len(labels) - len(anchors)
+        if not len(anchors):
+            self.quadruplets = None
+            return anchors, anchors, anchors
+        gallery = Gallery(self.distance.maybe_normalize(ref_emb), classes.order)
+        found = complete(
+            classes, Shards(gallery), asked, self.rule, self.generator, guests
+        )
+        self.quadruplets = Quadruplets(anchors, *found.stack()[1:])
+        return triplets(*self.quadruplets.stack(), self.coarse_order)
+
+    def _coarse(self, labels: Tensor) -> Tensor:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.coarse_of_fine):
+            raise ValueError(
+                f"labels run from {low} to {high}, but coarse_of_fine has "
+                f"{len(self.coarse_of_fine)} fine classes; labels index it from 0"
+            )
+        return self.coarse_of_fine.to(labels.device)[labels]
+
+
+def triplets(
+    reference: Tensor,
+    positive_positive: Tensor,
+    positive_negative: Tensor,
+    negative: Tensor,
+    coarse_order: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Index tuples for the library's losses: (R, P⁺, P⁻) and (R, P⁺, N).
+
+    They keep to the fine labels: a positive has the anchor's, a negative another. So
+    every loss can take them, also one that makes pairs of them.
+
+    Args:
+        reference, positive_positive, positive_negative, negative: (B,) indices.
+        coarse_order: add (R, P⁻, N), the second hinge of equation (5), for losses of
+            triplets. A loss of pairs would both draw and push P⁻.
+
+    Returns:
+        Anchors, positives and negatives, (2·B,) or (3·B,) each.
+
+    Example:
+        >>> images = torch.arange(8).view(4, 2)  # two R, two P⁺, two P⁻, two N
+        >>> [indices.tolist() for indices in triplets(*images)]
+        [[0, 1, 0, 1], [2, 3, 2, 3], [4, 5, 6, 7]]
+    """
+    three = [
+        (reference, positive_positive, positive_negative),
+        (reference, positive_positive, negative),
+        (reference, positive_negative, negative),
+    ]
+    parts = zip(*three[: 2 + coarse_order], strict=True)
+    anchors, positives, negatives = (torch.cat(part) for part in parts)
+    return anchors, positives, negatives
