@@ -5,9 +5,8 @@ Both kinds offer the same two things: ``stream`` for training batches, augmented
 """
 
 import hashlib
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from qsel.config import Config
+from qsel.crops import random_crops
 from qsel.data.loading import ImageSet
 from qsel.storage import cache_folder, written_whole
 
@@ -31,60 +31,74 @@ class Images:
         images: the data set.
         config: ``image_size``, ``resize``, ``augment``, ``crop_scale``.
         device: where batches go.
-        workers: processes that decode; images in memory need none.
+        workers: processes that decode files; images in memory need none.
     """
 
     def __init__(
         self, images: ImageSet, config: Config, device: torch.device, workers: int = 0
     ):
-        size = config.image_size
+        size, smallest = config.image_size, config.crop_scale
         plain = [
             v2.Resize(config.resize, antialias=True),
             v2.CenterCrop(size),
         ]
         augmented = [
-            v2.RandomResizedCrop(size, (config.crop_scale, 1), antialias=True),
+            v2.RandomResizedCrop(size, (smallest, 1), antialias=True),
             v2.RandomHorizontalFlip(),
         ]
         self.images = images
         self.device = device
-        self.workers = workers if images.pixels is None else 0
+        self.workers = workers
         self._plain = v2.Compose(plain)
-        self._augmented = v2.Compose(augmented if config.augment else plain)
+        if not config.augment:
+            self._augmented = self._plain
+        elif images.pixels is None:
+            self._augmented = v2.Compose(augmented)
+        else:  # the same for a whole batch
+            self._augmented = partial(random_crops, size=size, smallest=smallest)
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Augmented images of each batch of indices: (B, 3, S, S), normalised."""
-        # Each image has its own seed, drawn here, so that the number of workers does
-        # not change what is drawn.
-        seeded = [
-            list(zip(b.tolist(), torch.randint(2**62, b.shape).tolist(), strict=True))
-            for b in batches
-        ]
-        return self._load(self._augmented, batch_sampler=seeded)
+        if self.images.pixels is None:
+            # Each image has its own seed, drawn here, so that the number of workers
+            # does not change what is drawn.
+            seeds = (torch.randint(2**62, b.shape) for b in batches)
+            batches = [
+                list(zip(b.tolist(), s.tolist(), strict=True))
+                for b, s in zip(batches, seeds, strict=True)
+            ]
+        return self._load(self._augmented, batches)
 
     def everything(self) -> Iterator[Tensor]:
         """All images in order, not augmented: batches (B, 3, S, S), normalised."""
+        every, size = range(len(self.images)), EVALUATION_BATCH
+        batches = [every[i : i + size] for i in every[::size]]
         return tqdm(
-            self._load(self._plain, batch_size=EVALUATION_BATCH),
-            total=math.ceil(len(self.images) / EVALUATION_BATCH),
+            self._load(self._plain, batches),
+            total=len(batches),
             desc=f"embedding {self.images.name}",
             unit="batch",
             leave=None,
             delay=2,
         )
 
-    def _load(self, transform: v2.Transform, **batching) -> Iterator[Tensor]:
-        loader = DataLoader(
-            _Transformed(self.images, transform),
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            **batching,
-        )
-        for batch in loader:
+    def _load(self, transform: Callable, batches: Sequence) -> Iterator[Tensor]:
+        for batch in self._transformed(transform, batches):
             batch = batch.to(self.device, non_blocking=True).float() / 255
             batch = v2.functional.normalize(batch, MEAN, STD)
             # Convolutions read the channels of a pixel together, on CPUs and GPUs.
             yield batch.contiguous(memory_format=torch.channels_last)
+
+    def _transformed(self, transform: Callable, batches: Sequence) -> Iterable[Tensor]:
+        pixels = self.images.pixels
+        if pixels is not None:  # all of one size: a batch at once
+            return (transform(pixels[b].to(self.device)) for b in batches)
+        return DataLoader(
+            _Transformed(self.images, transform),
+            batch_sampler=batches,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
 
 
 class _Transformed(Dataset):

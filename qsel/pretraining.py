@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from qsel import crops
 from qsel.config import Config
 from qsel.data.synthcars import synthcars
 from qsel.inputs import Images
@@ -31,7 +32,8 @@ def small_trunk_weights() -> Path:
     file's name carries a hash of what made it.
     """
     images = synthcars(seed=SEED, images_per_model=IMAGES_PER_MODEL).train
-    made_of = (images.fingerprint, STEPS, BATCH, RATE, str(small_trunk()))
+    augmentation = Path(crops.__file__).read_text(encoding="utf-8")
+    made_of = (images.fingerprint, STEPS, BATCH, RATE, str(small_trunk()), augmentation)
     name = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
     path = cache_folder() / "weights" / f"small-{name}.pt"
     if not path.exists():

@@ -48,6 +48,22 @@ def test_images_are_resized_and_cropped_in_the_middle():
     assert batch.min() > 1  # all white: the black sides are cut off
 
 
+@pytest.mark.parametrize("size", [{}, dict(resize=20), dict(resize=9, image_size=8)])
+def test_images_in_memory_and_in_files_are_the_same(size, tmp_path):
+    paths = sorted(tiny.as_folder(tmp_path / "photos").rglob("*.png"))[:8]
+    labels = tiny.image_set(each=2).hierarchy.subset(torch.arange(8))
+    files = ImageSet.from_files("files", paths, labels)
+    array = torch.stack([files[i] for i in range(8)]).numpy()
+    memory = ImageSet.from_array("memory", array, labels)
+    config = tiny.config(augment=False, **size)
+    batches = [torch.tensor([7, 0, 0]), torch.arange(8)]
+    found = []
+    for cars in (files, memory):
+        inputs = Images(cars, config, tiny.CPU)
+        found.append(torch.cat([*inputs.stream(batches), *inputs.everything()]))
+    assert torch.equal(*found)
+
+
 def test_stream_without_augmentation_is_everything_picked():
     inputs = Images(tiny.image_set(), tiny.config(augment=False), tiny.CPU)
     everything = torch.cat(list(inputs.everything()))
@@ -70,6 +86,19 @@ def test_augmentation_varies_and_repeats_with_the_seed():
     assert len({image.numpy().tobytes() for image in first}) > 1
     plain = [torch.cat(list(inputs.everything())) for _ in range(2)]
     assert torch.equal(*plain)
+
+
+def test_augmentation_stays_between_the_darkest_and_the_brightest():
+    """What is cropped is scaled and normalised like what is not."""
+    cars = tiny.image_set()
+    inputs = Images(cars, tiny.config(crop_scale=1.0), tiny.CPU)
+    (augmented,) = inputs.stream([torch.arange(36)])
+    plain = torch.cat(list(inputs.everything()))
+    assert augmented.shape == plain.shape and augmented.dtype == plain.dtype
+    assert augmented.is_contiguous(memory_format=torch.channels_last)
+    assert augmented.min() >= plain.min() - 1e-5
+    assert augmented.max() <= plain.max() + 1e-5
+    assert torch.allclose(augmented.mean((0, 2, 3)), plain.mean((0, 2, 3)), atol=0.1)
 
 
 def test_worker_processes_change_nothing(tmp_path):
