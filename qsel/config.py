@@ -160,7 +160,7 @@ _LAPTOP = dict(
     learning_rate=0.1,
     schedule="cosine",
     batch=16,
-    epochs=2,
+    epochs=2,  # where a row is not tuned
 )
 PRESETS: dict[str, dict[str, object]] = {
     "paper": {},
@@ -220,27 +220,35 @@ TUNED: dict[tuple[str, str], dict[str, object]] = {
         learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
     ),
     ("laptop", "semi_hard"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, images_per_class=8
+        learning_rate=0.03, dropout=0.0, weight_decay=0.0, images_per_class=4, epochs=2
     ),
     ("laptop", "lifted_structure"): dict(
-        learning_rate=0.001, dropout=0.3, weight_decay=0.0005, images_per_class=4
+        learning_rate=0.001, dropout=0.0, weight_decay=0.0, images_per_class=4, epochs=2
     ),
-    ("laptop", "n_pairs"): dict(learning_rate=1e-05, dropout=0.0, weight_decay=0.0005),
+    ("laptop", "n_pairs"): dict(
+        learning_rate=0.0001, dropout=0.3, weight_decay=0.0005, epochs=2
+    ),
     ("laptop", "clustering"): dict(
-        learning_rate=0.003, dropout=0.3, weight_decay=0.0005, images_per_class=4
+        learning_rate=0.003,
+        dropout=0.3,
+        weight_decay=0.0005,
+        images_per_class=4,
+        epochs=2,
     ),
     ("laptop", "triplet_global"): dict(
-        learning_rate=0.03, dropout=0.0, weight_decay=0.0005
+        learning_rate=0.01, dropout=0.0, weight_decay=0.0005, epochs=1
     ),
-    ("laptop", "random"): dict(learning_rate=0.03, dropout=0.3, weight_decay=0.0005),
+    ("laptop", "random"): dict(
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0, epochs=2
+    ),
     ("laptop", "hardest_negative"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=1
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0, warmup=1, epochs=2
     ),
     ("laptop", "method1"): dict(
-        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0, warmup=1, epochs=2
     ),
     ("laptop", "method2"): dict(
-        learning_rate=0.01, dropout=0.3, weight_decay=0.0005, warmup=1
+        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0, epochs=2
     ),
 }
 

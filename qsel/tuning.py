@@ -5,8 +5,8 @@ and run on the same splits, so that none gets more attention than another. Rows 
 read the same settings have the same trials. The test classes are never looked at.
 """
 
+import itertools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +33,7 @@ SPACES: dict[str, dict[str, tuple]] = {
         "dropout": (0.0, 0.3),
         "weight_decay": (0.0, 0.0005),
         "warmup": (0, 1),
+        "epochs": (1, 2),
     },
 }
 # Clustering sums over its batch, where the others take a mean.
@@ -78,31 +79,44 @@ def trials(
 ) -> list[dict[str, float]]:
     """Settings drawn at random from a row's space, none twice, of what the row reads.
 
+    A warm-up that would last all the passes is drawn again: it would make any row with
+    quadruplets the row Random.
+
     Raises:
         ValueError: the preset has no space, or one with fewer points.
 
     Example:
         >>> len(trials("frozen", 4)), sorted(trials("laptop", 1)[0])[:2]
-        (4, ['dropout', 'learning_rate'])
+        (4, ['dropout', 'epochs'])
     """
     choices = space(preset_name, method)
     unread = UNREAD.get(method, ())
-    points = math.prod(len(v) for name, v in choices.items() if name not in unread)
-    if not 0 < count <= points:
+
+    def read(point: dict[str, float]) -> dict[str, float]:
+        return {name: value for name, value in point.items() if name not in unread}
+
+    every = itertools.product(*choices.values())
+    every = [dict(zip(choices, values, strict=True)) for values in every]
+    points = {str(read(point)) for point in every if _goes_beyond_warmup(point)}
+    if not 0 < count <= len(points):
         raise ValueError(
-            f"{count} trials of preset {preset_name!r}; its space has {points} points"
+            f"{count} trials of preset {preset_name!r}; its space has {len(points)} "
+            "points"
         )
     generator = torch.Generator().manual_seed(seed)
     drawn: list[dict[str, float]] = []
     while len(drawn) < count:
-        trial = {
+        point = {
             name: values[int(torch.randint(len(values), (), generator=generator))]
             for name, values in choices.items()
         }
-        trial = {name: v for name, v in trial.items() if name not in unread}
-        if trial not in drawn:
-            drawn.append(trial)
+        if read(point) not in drawn and _goes_beyond_warmup(point):
+            drawn.append(read(point))
     return drawn
+
+
+def _goes_beyond_warmup(point: dict[str, float]) -> bool:
+    return "warmup" not in point or point["warmup"] < point["epochs"]
 
 
 def score(metrics: dict[str, float]) -> float:

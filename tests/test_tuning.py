@@ -60,6 +60,18 @@ def test_a_trial_differs_in_what_the_row_reads(name, method):
         assert one == two
 
 
+def test_no_warmup_lasts_all_the_passes():
+    """What would be left is the row Random."""
+    for method in QUADRUPLETS:
+        drawn = trials("laptop", 24 if method == "random" else 36, method)  # all of it
+        assert all(t["epochs"] > t.get("warmup", 0) for t in drawn)
+        assert {t["epochs"] for t in drawn} == {1, 2}
+        with pytest.raises(ValueError, match=f"has {len(drawn)} points"):
+            trials("laptop", len(drawn) + 1, method)
+    few = [t | {"warmup": None} for t in trials("laptop", 4, "random")]
+    assert few == [t | {"warmup": None} for t in trials("laptop", 4, "method2")]
+
+
 def test_bad_budgets_and_presets():
     with pytest.raises(ValueError, match="preset 'paper' has no search space"):
         trials("paper", 1)
