@@ -121,7 +121,7 @@ def machine(device: str) -> str:
     """What kind of machine this is; never its name."""
     if device == "cuda":
         there = torch.cuda.is_available()
-        return torch.cuda.get_device_name() if there else "not run"
+        return torch.cuda.get_device_name() if there else "no GPU"
     model = platform.machine()
     cpus = Path("/proc/cpuinfo")
     if cpus.exists():

@@ -90,7 +90,7 @@ def test_the_gpu_part_runs_on_the_cpu(tmp_path, one_thread):
         pytest.skip("this proves the code where there is no GPU")
     path = selection.main([*one_thread, "--device", "cuda", "--out", str(tmp_path)])
     record = json.loads(path.read_text())
-    assert path.name == "cuda.json" and record["machine"] == "not run"
+    assert path.name == "cuda.json" and record["machine"] == "no GPU"
     assert len(record["selection"]) == 8 and len(record["training"]) == 2
     assert all(row["right"] == 1 for row in record["selection"])
 
