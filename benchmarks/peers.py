@@ -135,15 +135,11 @@ def triplet_margin(inputs: Inputs) -> Answer:
 
     miner = TripletMarginMiner(margin=10.0)  # all triplets, the hardest among them
     anchors, _, negatives = miner(inputs.embeddings, inputs.coarse)
-    x = inputs.embeddings
-    d = torch.empty(len(anchors))
-    for i in range(0, len(anchors), 1 << 18):
-        part = slice(i, i + (1 << 18))
-        d[part] = (x[anchors[part]] - x[negatives[part]]).square().sum(1)
-    order = d.argsort(descending=True)  # the nearest is written last
-    found = torch.full((len(x),), -1)
-    found[anchors[order]] = negatives[order]
-    return {"negative": found[inputs.references]}
+    d = torch.cdist(inputs.embeddings, inputs.embeddings)[anchors, negatives]
+    least = d.new_full((len(inputs.fine),), torch.inf)
+    least.scatter_reduce_(0, anchors, d, "amin")
+    nearest = d == least[anchors]
+    return {"negative": _of_references(inputs, anchors[nearest], negatives[nearest])}
 
 
 def _by_coarse_class(

@@ -16,7 +16,7 @@ LINES = ("o-", "s--", "^-.", "D:")
 
 
 def peer_bars(record: dict, embeddings: str = "clustered") -> Figure:
-    """Multiples of the floor, one bar each; this package's are dark."""
+    """Multiples of the floor, as bars from it on a logarithmic axis; ours are dark."""
     style()
     rows = [r for r in side_by_side(record, embeddings) if "ratio" in r]
     if not rows:
@@ -27,10 +27,10 @@ def peer_bars(record: dict, embeddings: str = "clustered") -> Figure:
     ours = {row["name"] for row in record["selection"]}
     for y, row in enumerate(rows):
         colour = OURS if row["name"] in ours else PEER
-        axes.barh(y, row["ratio"], color=colour)
-        axes.annotate(
-            f" {number(row['ratio'])}", (row["ratio"], y), va="center", fontsize=8
-        )
+        axes.barh(y, row["ratio"] - 1, left=1, color=colour)
+        axes.plot(row["ratio"], y, "o", color=colour, markersize=5)
+        place = max(1, row["ratio"]), y
+        axes.annotate(f"  {number(row['ratio'])}", place, va="center", fontsize=8)
     axes.axvline(1, color="black", lw=0.8, ls="--")
     labels = [f"{row['title']} (N = {row['n']:,})" for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
@@ -58,7 +58,10 @@ def growth_lines(record: dict) -> Figure:
     memory.axhline(MEMORY / 2**20, color="black", lw=0.8, ls="--")
     for axes, what in ((by_n, "samples N"), (by_b, "references B"), (memory, "N")):
         axes.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds")
-        axes.legend(fontsize=7)
+        axes.minorticks_off()
+        handles, labels = axes.get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))  # the floor of all
+        axes.legend(once.values(), once.keys(), fontsize=7)
     memory.set(yscale="linear", ylim=(0, None), xlabel="samples N")
     memory.set_ylabel("MiB above the gallery")
     return figure
