@@ -6,8 +6,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from qsel import neighbors
-
 # Shared machines make a single example slow now and then; that is no failure.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -24,13 +22,3 @@ def matmul_precision(request):
     torch.set_float32_matmul_precision(request.param)
     yield request.param
     torch.set_float32_matmul_precision(before)
-
-
-def small_blocks(patch: pytest.MonkeyPatch, size: int | None) -> None:
-    """Have all searches go in blocks of about some bytes; none: as they are."""
-    if size is not None:
-        for name in ("CHUNK_BYTES", "BLOCK_BYTES", "PAIR_BYTES"):
-            patch.setattr(neighbors, name, size)
-        patch.setattr(neighbors, "PAIRS", size // 8)
-        patch.setattr(neighbors, "QUERIES", max(1, size // 64))
-        patch.setattr(neighbors, "ROWS", max(1, size // 32))

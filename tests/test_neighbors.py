@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import small_blocks
+from blocks import small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
