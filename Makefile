@@ -1,4 +1,5 @@
-# make book · make test · make lint · make clean; PRESET=smoke|laptop|frozen|paper, DATA=…
+# make book · make test · make lint · make bench · make clean
+# PRESET=smoke|laptop|frozen|paper, DATA=…, BENCH_OPTIONS=--tiny
 PRESET ?= laptop
 # The smoke preset only shows that everything runs: a fifth of the pictures will do.
 DATA ?= $(if $(filter smoke,$(PRESET)),synthcars?images_per_model=8,synthcars)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
 
-.PHONY: book test lint clean
+.PHONY: book test lint bench clean
 book: .venv/installed
 	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
 
@@ -20,6 +21,10 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Timings: about 15 minutes on two cores that do nothing else.
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.selection $(BENCH_OPTIONS)
 
 clean:
 	rm -rf _build .venv
@@ -33,5 +38,5 @@ clean:
 	@echo "Installing into .venv: about 7 GB, some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[book,dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[book,dev,faiss]'
 	touch $@

@@ -28,8 +28,9 @@ def fingerprint(
     Returns:
         "source": cells and package, but for what only drives. "parameters". "data": the
         data set. "versions": of Python and the packages that compute or draw.
-        "results": what lies under results/, if the cells read that. "runs": the run
-        records. 12 hexadecimal digits each.
+        "results": what lies under results/, if the cells read that, and the records of
+        ``make bench``, if they show those. "runs": the run records. 12 hexadecimal
+        digits each.
     """
     cells = [
         cell
@@ -38,7 +39,9 @@ def fingerprint(
     ]
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     recorded = re.search(r"\b(recorded|results)\b", code, re.IGNORECASE)
-    results = sorted((root / "results").rglob("*.json")) if recorded else ()
+    results = sorted((root / "results").rglob("*.json")) if recorded else []
+    if re.search(r"\b(bench_tables|figures_bench)\b", code):
+        results += sorted((root / "benchmarks" / "results").glob("*.json"))
     package = Path(__file__).parent
     sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
     data = parameters.get("data")

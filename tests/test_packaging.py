@@ -106,6 +106,7 @@ def test_the_package_imports_only_what_it_requires():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
         "yaml": "pyyaml",
+        "faiss": "faiss-cpu",
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.

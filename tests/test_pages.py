@@ -82,6 +82,27 @@ def test_only_pages_that_read_results_depend_on_them(tmp_path, code, reads):
     assert changed(before, after) == ({"results"} if reads else set())
 
 
+@pytest.mark.parametrize(
+    ("code", "reads"),
+    [
+        ('from qsel import bench_tables\nbench_tables.load("cpu")', True),
+        ("figures_bench.peer_bars(cpu)", True),
+        ("table1.recorded()", False),
+        ("print(1)", False),
+    ],
+)
+def test_only_the_page_on_speed_depends_on_the_benchmarks(tmp_path, code, reads):
+    source = notebook(tmp_path / "page.ipynb", code)
+    folder = tmp_path / "benchmarks" / "results"
+    (folder / "tiny").mkdir(parents=True)
+    before = fingerprint(source, {}, tmp_path)
+    (folder / "tiny" / "cpu.json").write_text("{}")
+    assert fingerprint(source, {}, tmp_path) == before
+    (folder / "cpu.json").write_text("{}")
+    after = fingerprint(source, {}, tmp_path)
+    assert changed(before, after) == ({"results"} if reads else set())
+
+
 def test_the_fingerprint_follows_the_data(tmp_path):
     source = notebook(tmp_path / "page.ipynb", parameters='data = ""')
     photos = {"data": str(tiny.as_folder(tmp_path / "photos"))}

@@ -1,0 +1,63 @@
+"""Looking into every list, the approximate search is the exact one."""
+
+import sys
+
+import pytest
+import torch
+
+from qsel import HierarchyError
+from qsel.approximate import ApproximateNegatives
+
+
+def labelled(n=300, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.arange(n) % 5
+    centres = 3 * torch.randn(5, 8, generator=generator)
+    return centres[coarse] + torch.randn(n, 8, generator=generator), coarse
+
+
+def brute_force(x, coarse):
+    d = torch.cdist(x.double(), x.double())
+    d[coarse[:, None] == coarse] = torch.inf
+    return d.argmin(1)
+
+
+def test_with_all_lists_it_is_brute_force():
+    pytest.importorskip("faiss")
+    x, coarse = labelled()
+    found = ApproximateNegatives(x, coarse, lists=10).nearest(x, coarse, probes=10)
+    assert found.equal(brute_force(x, coarse))
+
+
+def test_with_few_lists_it_is_of_another_class_and_mostly_the_nearest():
+    pytest.importorskip("faiss")
+    x, coarse = labelled()
+    x[100:] *= 0.3
+    index = ApproximateNegatives(x.double(), coarse)
+    few, many = (index.nearest(x, coarse, probes) for probes in (1, 30))
+    assert (few >= 0).all() and (coarse[few] != coarse).all()
+    exact = brute_force(x, coarse)
+    assert (few == exact).float().mean() < (many == exact).float().mean() > 0.8
+
+
+def test_lists_that_hold_one_class_only_are_not_the_end():
+    pytest.importorskip("faiss")
+    x = torch.cat([torch.randn(50, 2), 1e4 + torch.randn(50, 2)])
+    coarse = torch.arange(100) // 50
+    found = ApproximateNegatives(x, coarse, lists=8).nearest(x, coarse, probes=1)
+    assert (coarse[found] != coarse).all()
+
+
+def test_refusals(monkeypatch):
+    x, coarse = labelled()
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'qsel\[faiss\]'"):
+        ApproximateNegatives(x, coarse)
+    monkeypatch.undo()
+    pytest.importorskip("faiss")
+    with pytest.raises(ValueError, match="300 embeddings .* one label for each"):
+        ApproximateNegatives(x, coarse[:9])
+    with pytest.raises(ValueError, match="int64"):
+        ApproximateNegatives(x.long(), coarse)
+    with pytest.raises(HierarchyError, match="only one coarse class, 0"):
+        ApproximateNegatives(x, torch.zeros_like(coarse))
