@@ -31,8 +31,8 @@ from qsel.training import (
 # Sources that draw, drive or print, and settings, whose values a record holds:
 # changing these does not make a recorded result a different one.
 _NOT_COMPUTING = re.compile(
-    r"(__init__|__main__|ablations|approximate|bench_tables|book|cli|config|figures\w*"
-    r"|jobs|miner|notebooks|pages|selector|storage|table\w*|tuning)\.py"
+    r"(__init__|__main__|ablations|approximate|book|cli|config|figures\w*|jobs|miner"
+    r"|notebooks|pages|selector|storage|table\w*|tuning)\.py"
 )
 
 

@@ -8,8 +8,8 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qsel.bench_tables import MEMORY, number, side_by_side
 from qsel.figures import style
+from qsel.tables_bench import MEMORY, number, side_by_side
 
 OURS, PEER = "#004488", "#a9a9a9"
 LINES = ("o-", "s--", "^-.", "D:")

@@ -23,7 +23,8 @@ from torch import Tensor
 from qsel import products
 from qsel.vectors import checked_rows, largest_value, squared_distances
 
-CHUNK_BYTES = 64 << 20  # gallery rows that are prepared at a time
+HOLD_BYTES = 64 << 20  # a gallery that takes no more is prepared once
+CHUNK_BYTES = 16 << 20  # of a larger one, the rows that are prepared at a time
 BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision; more only where all is tied
 ROWS = 1024  # most rows of a block
@@ -98,9 +99,11 @@ class Gallery:
         self._centre = self.embeddings.mean(0, dtype=self._dtype)  # (D,)
         d = self.embeddings.shape[1]
         self._width = LANES * math.ceil((d + 1) / LANES)  # W
-        self._step = max(1, CHUNK_BYTES // (self._width * self._dtype.itemsize))
+        row = self._width * self._dtype.itemsize  # in bytes
+        held = self._hold or len(self) * row <= HOLD_BYTES
+        self._step = max(1, (HOLD_BYTES if held else CHUNK_BYTES) // row)
         self._held = None
-        if self._hold or len(self) <= self._step:
+        if held:
             self._held = self._prepare(self._in_order(0, len(self)))
 
     def __len__(self) -> int:

@@ -40,7 +40,7 @@ def fingerprint(
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     recorded = re.search(r"\b(recorded|results)\b", code, re.IGNORECASE)
     results = sorted((root / "results").rglob("*.json")) if recorded else []
-    if re.search(r"\b(bench_tables|figures_bench)\b", code):
+    if re.search(r"\b(tables_bench|figures_bench)\b", code):
         results += sorted((root / "benchmarks" / "results").glob("*.json"))
     package = Path(__file__).parent
     sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]

@@ -85,7 +85,7 @@ def test_only_pages_that_read_results_depend_on_them(tmp_path, code, reads):
 @pytest.mark.parametrize(
     ("code", "reads"),
     [
-        ('from qsel import bench_tables\nbench_tables.load("cpu")', True),
+        ('from qsel import tables_bench\ntables_bench.load("cpu")', True),
         ("figures_bench.peer_bars(cpu)", True),
         ("table1.recorded()", False),
         ("print(1)", False),

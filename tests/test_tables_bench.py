@@ -5,7 +5,7 @@ import json
 import pytest
 from bench_record import cpu, cuda
 
-from qsel import bench_tables as tables
+from qsel import tables_bench as tables
 
 
 def html(shown) -> str:
