@@ -31,8 +31,8 @@ RESULTS = Path(__file__).with_name("results")
 LIBRARIES = ("faiss-cpu", "pytorch-metric-learning")
 # What is measured, whole and tiny.
 WHOLE = dict(
-    **dict(d=1024, share=1, repeats=5, peer_repeats=2, triplets=(256, 512, 1024)),
-    **dict(source="synthcars", settings={}, epochs=3),
+    **dict(d=1024, share=1, repeats=3, peer_repeats=1, triplets=(256, 512, 1024)),
+    **dict(source="synthcars", settings={}, epochs=2),
     **dict(growth_d=256, sizes=(8_000, 60_000, 500_000), references=(512, 2048)),
     **dict(large=60_000, counts=(128, 512, 2048, 8192)),
     **dict(million=1_000_000, million_d=128, asked=1000, probes=(8, 32, 128)),
@@ -80,14 +80,15 @@ def main(arguments: list[str] | None = None) -> Path:
     }
     began = time.perf_counter()
     parts = cpu_parts(sizes) if options.device == "cpu" else gpu_parts(sizes)
-    for name, part in parts.items():
-        record[name] = list(tqdm(part, desc=name, unit="row"))
-    record["minutes"] = round((time.perf_counter() - began) / 60, 1)
+    record |= {name: [] for name in parts}
     folder = options.out or (RESULTS / "tiny" if options.tiny else RESULTS)
     path = folder / f"{options.device}.json"
-    with written_whole(path) as unfinished:
-        text = json.dumps(record, indent=1, ensure_ascii=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    for name, part in parts.items():
+        record[name] = list(tqdm(part, desc=name, unit="row"))
+        record["minutes"] = round((time.perf_counter() - began) / 60, 1)
+        with written_whole(path) as unfinished:  # a part that fails loses no other
+            text = json.dumps(record, indent=1, ensure_ascii=False)
+            unfinished.write_text(text + "\n", encoding="utf-8")
     print(f"{path.name}: {record['minutes']} minutes, {record['machine']}")
     return path
 

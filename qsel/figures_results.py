@@ -1,7 +1,9 @@
 """Pictures and tables of results: training curves, Table 1 and ablations in dots."""
 
+import json
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
@@ -15,6 +17,7 @@ from qsel.figures import style
 from qsel.methods import ROWS, TITLES
 from qsel.table1 import MEASURED, link, spread, summary
 from qsel.table1_verdicts import COMPARISONS, verdict
+from qsel.tuning import space
 
 RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
 COLOURS = dict.fromkeys(ROWS, RIVAL) | {
@@ -52,6 +55,27 @@ def show_summary(runs: pd.DataFrame) -> Styler | Markdown:
     if not len(runs):
         return Markdown("Not run.")
     return show_table(summary(runs), "method")
+
+
+def show_winners(preset_name: str, folder: Path) -> Styler:
+    """What each row's tuning chose, over how many trials, and whether at an edge.
+
+    Args:
+        preset_name: of the search.
+        folder: holds its record, ``preset_name``.json.
+    """
+    search = json.loads((folder / f"{preset_name}.json").read_text())
+    tried = pd.DataFrame(search["runs"]).groupby("method")
+    chosen = pd.DataFrame(search["chosen"]).T.astype(object)
+    chosen.insert(0, "trials", tried["trial"].nunique())
+    chosen.insert(1, "splits", tried["split"].nunique())
+    for row, won in search["chosen"].items():
+        rates = space(preset_name, row)["learning_rate"]
+        edges = {max(rates): "largest", min(rates): "smallest"}
+        chosen.loc[row, "rate at the edge"] = edges.get(won["learning_rate"], "no")
+    words = chosen.astype(str).where(chosen.notna(), "–")
+    words = words.reindex([row for row in ROWS if row in words.index])
+    return show_table(words.rename(index=TITLES), "method")
 
 
 def show_verdicts(

@@ -1,6 +1,7 @@
 """Figures and tables of results: what they show is what the runs hold."""
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -185,6 +186,16 @@ def test_table_has_two_decimals_and_a_named_first_column():
     html = show_table(frame, "method").to_html()
     assert "1.23" in html and "1.2345" not in html
     assert "method" in html and "one" in html
+
+
+def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
+    chosen = {"random": {"learning_rate": 0.03}, "method1": {"learning_rate": 0.01}}
+    found = [{"method": m, "trial": t, "split": 0} for m in chosen for t in range(4)]
+    search = json.dumps({"chosen": chosen, "runs": found})
+    (tmp_path / "laptop.json").write_text(search)
+    table = figures_results.show_winners("laptop", tmp_path).data.set_index("method")
+    assert table.loc[TITLES["random"]].tolist() == ["4", "1", "0.03", "largest"]
+    assert table.loc[TITLES["method1"], "rate at the edge"] == "no"
 
 
 def test_verdicts_are_a_list_of_the_comparisons():

@@ -56,7 +56,7 @@ def test_the_search_ran_the_trials_it_drew(name):
                 assert run["settings"] == drawn[run["trial"]]
 
 
-@pytest.mark.parametrize(("folder", "seeds"), [(TABLE, 5), (CARS, 3)])
+@pytest.mark.parametrize(("folder", "seeds"), [(TABLE, 5), (CARS, 5)])
 def test_every_row_has_its_recorded_runs(folder, seeds):
     runs = table1.gather(folder)
     expected = dict.fromkeys(ROWS, list(range(seeds))) | dict.fromkeys(UNTRAINED, [0])
