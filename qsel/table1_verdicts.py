@@ -240,7 +240,8 @@ def on_the_control(runs: pd.DataFrame) -> str:
         names = " and ".join(TITLES[method] for method in better)
         said = (
             f"{names} {'are' if len(better) > 1 else 'is'} ahead of the control in "
-            "R@1: here the rule for the positives adds something of its own."
+            "R@1: here the nearest negative is not all, and the rule for the "
+            "positives, or the settings that it won with, adds to it."
         )
     elif ahead(runs, "hardest_negative", "random"):
         said = (
