@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--tiny", action="store_true", help="small sizes, no result")
     parser.add_argument("--out", type=Path, help="folder of the record")
+    parser.add_argument("--only", help="measure this part again, and keep the others")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not (torch.cuda.is_available() or options.tiny):
         parser.error("no CUDA device here; --tiny proves the GPU part on the CPU")
@@ -83,9 +84,15 @@ def main(arguments: list[str] | None = None) -> Path:
     record |= {name: [] for name in parts}
     folder = options.out or (RESULTS / "tiny" if options.tiny else RESULTS)
     path = folder / f"{options.device}.json"
+    before = 0.0
+    if options.only:
+        if options.only not in parts or not path.exists():
+            parser.error(f"--only {options.only}: no such part, or no record yet")
+        record = json.loads(path.read_text(encoding="utf-8"))
+        parts, before = {options.only: parts[options.only]}, record["minutes"]
     for name, part in parts.items():
         record[name] = list(tqdm(part, desc=name, unit="row"))
-        record["minutes"] = round((time.perf_counter() - began) / 60, 1)
+        record["minutes"] = round(before + (time.perf_counter() - began) / 60, 1)
         with written_whole(path) as unfinished:  # a part that fails loses no other
             text = json.dumps(record, indent=1, ensure_ascii=False)
             unfinished.write_text(text + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from qsel.hierarchy import HierarchyError
-from qsel.neighbors import check_embeddings
+from qsel.vectors import check_embeddings
 
 POINTS_A_LIST = 256  # that the lists are trained on, at most
 
