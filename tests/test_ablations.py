@@ -172,10 +172,10 @@ def test_runs_what_is_missing_and_keeps_what_is_done(source, tmp_path, monkeypat
 def test_one_failure_is_named_and_the_others_are_run(source, tmp_path, monkeypatch):
     real = experiment.train
 
-    def fails(data, config, *rest):
+    def fails(data, config, *rest, **how):
         if config.normalise is False:
             raise RuntimeError("the loss became infinite")
-        return real(data, config, *rest)
+        return real(data, config, *rest, **how)
 
     monkeypatch.setattr(experiment, "train", fails)
     with pytest.raises(RunError) as error:
