@@ -69,6 +69,15 @@ class ApproximateNegatives:
         some = torch.randperm(n, generator=generator)[: POINTS_A_LIST * lists]
         self._index.train(points[some.sort().values.numpy()])
         self._index.add(points)
+        # The least and greatest coarse class of each list: one class if they agree.
+        self._low = np.full(lists, -1)
+        self._high = np.full(lists, -1)
+        held = self._index.invlists
+        for i in range(lists):
+            if size := held.list_size(i):
+                members = faiss.rev_swig_ptr(held.get_ids(i), size)
+                classes = coarse[torch.from_numpy(members.copy())]
+                self._low[i], self._high[i] = int(classes.min()), int(classes.max())
 
     def nearest(self, points: Tensor, coarse: Tensor, probes: int = 16) -> Tensor:
         """A near sample of another coarse class for each point.
@@ -76,8 +85,8 @@ class ApproximateNegatives:
         Args:
             points: (B, D) on the CPU.
             coarse: (B,) their coarse labels.
-            probes: lists that are looked into; twice as many, and again, where they
-                hold the point's own coarse class only.
+            probes: lists that are looked into: the nearest that hold another coarse
+                class than the point's. Those of its own class alone are passed over.
 
         Returns:
             (B,) int64 samples.
@@ -86,19 +95,25 @@ class ApproximateNegatives:
         x = points.detach().float().contiguous().numpy()
         found = torch.full((len(points),), -1)
         for c in coarse.unique():
-            own = (self.coarse == c).numpy()
-            packed = np.packbits(own, bitorder="little")
-            bits = faiss.IDSelectorBitmap(packed)
-            others = faiss.IDSelectorNot(bits)
-            left, wide = (coarse == c).nonzero().squeeze(1), probes
-            while len(left):
-                options = faiss.SearchParametersIVF(
-                    sel=others, nprobe=min(wide, self._index.nlist)
-                )
-                _, near = self._index.search(x[left.numpy()], 1, params=options)
-                found[left] = torch.from_numpy(near[:, 0])
-                left, wide = left[found[left] < 0], 2 * wide
+            own = _among(self.coarse.numpy() == int(c))
+            others = faiss.IDSelectorNot(own)
+            own_alone = (self._low == int(c)) & (self._high == int(c))
+            useful = (self._low >= 0) & ~own_alone
+            lists = faiss.SearchParameters(sel=_among(useful))
+            options = faiss.SearchParametersIVF(
+                sel=others,
+                nprobe=min(probes, int(useful.sum())),
+                quantizer_params=lists,
+            )
+            rows = (coarse == c).nonzero().squeeze(1)
+            _, near = self._index.search(x[rows.numpy()], 1, params=options)
+            found[rows] = torch.from_numpy(near[:, 0])
         return found
+
+
+def _among(chosen: np.ndarray):
+    """What FAISS takes for a choice among numbered things."""
+    return _faiss().IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
 
 
 def _faiss():

@@ -40,12 +40,27 @@ def test_with_few_lists_it_is_of_another_class_and_mostly_the_nearest():
     assert (few == exact).float().mean() < (many == exact).float().mean() > 0.8
 
 
-def test_lists_that_hold_one_class_only_are_not_the_end():
+def test_lists_of_the_own_class_alone_are_passed_over():
+    """Far from all others, a class fills the lists around it; a probe is not lost."""
     pytest.importorskip("faiss")
-    x = torch.cat([torch.randn(50, 2), 1e4 + torch.randn(50, 2)])
-    coarse = torch.arange(100) // 50
-    found = ApproximateNegatives(x, coarse, lists=8).nearest(x, coarse, probes=1)
-    assert (coarse[found] != coarse).all()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 8, generator=generator)
+    coarse = torch.arange(2000) // 1000
+    x[1000:, 0] += 60
+    index = ApproximateNegatives(x, coarse, lists=40)
+    exact = brute_force(x, coarse)
+    found = [index.nearest(x, coarse, probes) for probes in (1, 4, 40)]
+    assert all((coarse[f] != coarse).all() for f in found)
+    right = [(f == exact).float().mean() for f in found]
+    assert right[0] < right[1] and right[2] == 1
+
+
+def test_lists_that_hold_nothing_are_passed_over():
+    pytest.importorskip("faiss")
+    x = torch.tensor([0.0, 0.0, 0.0, 9.0, 9.0])[:, None]
+    coarse = torch.tensor([0, 0, 1, 1, 1])
+    found = ApproximateNegatives(x, coarse, lists=5).nearest(x, coarse, probes=1)
+    assert found[0] == found[1] == 2 and (coarse[found] != coarse).all()
 
 
 def test_refusals(monkeypatch):
