@@ -23,8 +23,6 @@ from qsel.table1_verdicts import compare, of_row, sentence
 RECORDED = f"{table1.RECORDED}-ablations"  # below results/
 SEEDS = 3
 ONE, TWO = ("method1",), ("method2",)
-# Random's own, on a frozen trunk.
-RANDOMS = TUNED["frozen", "random"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Ablation:
         rows: the rows it is run with.
         erratum: its number in the errata, if the paper leaves the decision open.
         options: of the data source.
+        like: a row whose tuned settings are taken first.
     """
 
     words: str
@@ -44,6 +43,7 @@ class Ablation:
     rows: tuple[str, ...] = TWO
     erratum: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    like: str | None = None
 
     def changed(self, base: Config) -> dict[str, object]:
         """The settings that change, for a row whose own settings are ``base``.
@@ -140,12 +140,13 @@ SWITCHES = {
         "without the class heads' loss", dict(coarse_weight=0.0, fine_weight=0.0)
     ),
     "same_settings": Ablation(
-        "Random's tuned setting for all rows", RANDOMS, QUADRUPLETS
+        "Random's tuned setting for all rows", {}, QUADRUPLETS, like="random"
     ),
     "random_negative_same": Ablation(
         "the sphere around a random negative, with Random's tuned setting",
-        RANDOMS | dict(negative="random"),
+        dict(negative="random"),
         ONE + TWO,
+        like="random",
     ),
     "twice_as_long": Ablation(
         "twice as many epochs", dict(epochs=lambda base: 2 * base.epochs), QUADRUPLETS
@@ -194,6 +195,8 @@ def jobs(
         for method in SWITCHES[name].rows:
             base = preset(preset_name, method).with_settings(settings or {})
             changed = SWITCHES[name].changed(base)
+            if SWITCHES[name].like:
+                changed = tuned(preset_name, SWITCHES[name].like) | changed
             try:  # a mistake is told before the first run
                 base.with_settings(changed)
             except ValueError as error:
@@ -205,6 +208,19 @@ def jobs(
             asked = with_options(source, SWITCHES[name].options)
             found.append(Job(name, method, asked, wanted))
     return found
+
+
+def tuned(preset_name: str, method: str) -> dict[str, object]:
+    """A row's values of all that was tuned in a preset, for any row.
+
+    Example:
+        >>> tuned("laptop", "random")["warmup"]
+        0
+    """
+    searched = (own for (of, _), own in TUNED.items() if of == preset_name)
+    names = dict.fromkeys(name for own in searched for name in own)
+    config = preset(preset_name, method)
+    return {name: getattr(config, name) for name in names}
 
 
 def with_options(source: str, options: Mapping[str, str]) -> str:

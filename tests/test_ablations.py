@@ -1,6 +1,7 @@
 """Ablations: what is asked for, what is run, and what the records then say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_every_switch_changes_something_and_one_thing_at_a_time(name):
     for method in switch.rows:
         base = preset("frozen", method)
         changed = switch.changed(base)
-        assert changed or switch.options
+        assert changed or switch.options or switch.like
         other = base.with_settings(changed)  # refuses what is no setting
         if name != "same_settings":  # a row may have been tuned to just these
             assert other != base or switch.options
@@ -111,6 +112,15 @@ def test_shared_settings_reach_every_job_and_the_switch_wins():
 def test_jobs_follow_the_tuned_settings_of_their_row():
     for job in jobs("cars", "frozen", ["twice_as_long"]):
         assert job.settings["epochs"] == 2 * preset("frozen", job.method).epochs
+
+
+@pytest.mark.parametrize("of", ["frozen", "laptop"])
+def test_rows_with_one_setting_differ_in_their_method_alone(of):
+    randoms = preset(of, "random")
+    for job in jobs("cars", of, ["same_settings", "random_negative_same"]):
+        other = preset(of, job.method).with_settings(job.settings)
+        negative = "random" if job.ablation == "random_negative_same" else "nearest"
+        assert other == replace(randoms, method=job.method, negative=negative)
 
 
 def test_an_unknown_ablation_is_named():
