@@ -223,8 +223,12 @@ classes 1.00 to 2.00).
     return f"{words[0].upper()}{words[1:]} ({_intervals(found)})."
 
 
-def on_the_control(runs: pd.DataFrame) -> str:
+def on_the_control(runs: pd.DataFrame, alike: bool = False) -> str:
     """What the control says of the paper's point, in R@1, and no more than that.
+
+    Args:
+        runs: as ``qsel.table1.gather`` returns them.
+        alike: all rows were run with one setting, so that no gain can come from it.
 
     Example:
         >>> on_the_control(pd.DataFrame())
@@ -238,10 +242,11 @@ def on_the_control(runs: pd.DataFrame) -> str:
     behind = [m for m in ("method1", "method2") if ahead(runs, "hardest_negative", m)]
     if better:
         names = " and ".join(TITLES[method] for method in better)
+        adds = "adds" if alike else "or the settings that it won with, adds"
         said = (
             f"{names} {'are' if len(better) > 1 else 'is'} ahead of the control in "
             "R@1: here the nearest negative is not all, and the rule for the "
-            "positives, or the settings that it won with, adds to it."
+            f"positives{' ' if alike else ', '}{adds} to it."
         )
     elif ahead(runs, "hardest_negative", "random"):
         said = (

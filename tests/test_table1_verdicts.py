@@ -311,6 +311,13 @@ def test_what_the_control_says(control, method1, method2, said):
     assert said in on_the_control(counted([50] * 10, **hits))
 
 
+def test_with_one_setting_for_all_no_gain_is_laid_to_settings():
+    hits = dict(random=0, hardest_negative=5, method1=5, method2=9)
+    runs = counted([50] * 10, **{m: [[20 + h] * 10] * 3 for m, h in hits.items()})
+    assert "or the settings that it won with, adds to it" in on_the_control(runs)
+    assert "the rule for the positives adds to it" in on_the_control(runs, alike=True)
+
+
 def test_without_the_control_nothing_is_said_of_it():
     hits = {m: [[20] * 3] * 3 for m in ("random", "method1", "method2")}
     assert "not run often enough" in on_the_control(counted([50] * 3, **hits))
