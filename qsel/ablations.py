@@ -148,7 +148,10 @@ SWITCHES = {
         ONE + TWO,
     ),
     "twice_as_long": Ablation(
-        "twice as many epochs", dict(epochs=lambda base: 2 * base.epochs), QUADRUPLETS
+        "twice as many epochs",
+        dict(epochs=lambda base: 2 * base.epochs),
+        QUADRUPLETS,
+        erratum=13,
     ),
 }
 
