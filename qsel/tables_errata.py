@@ -17,7 +17,7 @@ from qsel.config import preset
 from qsel.methods import TITLES
 from qsel.table1_verdicts import Comparison, compare, of_row
 
-PAGE = Path("book") / "errata-effects.md"
+PAGE = Path("book") / "_generated" / "errata-effects.md"
 CHAPTER = "../notebooks/4_1_ablations.ipynb"
 END = "<!-- end -->"
 RECORDED_PRESET = Path(table1.RECORDED).name
@@ -149,6 +149,7 @@ def is_stale(root: Path) -> bool:
 def write(root: Path = Path(".")) -> None:
     """Write the file below the root of a repository, from its records."""
     text = page(*gather(root / "results"))
+    (root / PAGE).parent.mkdir(exist_ok=True)
     (root / PAGE).write_text(text, encoding="utf-8")
 
 

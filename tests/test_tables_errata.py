@@ -31,7 +31,7 @@ def small(tmp_path):
         for place in (TABLE, SWITCHED / "summed", SWITCHED / "no_global"):
             source = ROOT / "results" / place / run
             shutil.copytree(source, tmp_path / "results" / place / run)
-    (tmp_path / PAGE).parent.mkdir()
+    (tmp_path / "book").mkdir()
     return tmp_path
 
 
@@ -102,7 +102,7 @@ def test_every_piece_is_included_once_under_its_own_erratum(recorded):
     pieces = re.findall(r"^<!-- (\S+) -->$", page(*recorded), re.MULTILINE)
     pieces = [name for name in pieces if f"<!-- {name} -->" != END]
     included = re.findall(
-        r"```{include} errata-effects.md\n:start-after: <!-- (\S+) -->\n"
+        r"```{include} _generated/errata-effects.md\n:start-after: <!-- (\S+) -->\n"
         r":end-before: <!-- end -->\n```",
         ERRATA,
     )
