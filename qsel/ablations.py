@@ -149,7 +149,10 @@ SWITCHES = {
         like="random",
     ),
     "twice_as_long": Ablation(
-        "twice as many epochs", dict(epochs=lambda base: 2 * base.epochs), QUADRUPLETS
+        "twice as many epochs",
+        dict(epochs=lambda base: 2 * base.epochs),
+        QUADRUPLETS,
+        erratum=13,
     ),
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import papermill
 
-from qsel import pages, table1
+from qsel import pages, table1, tables_errata
 from qsel.jobs import Job, side_by_side
 from qsel.notebooks import (
     RUN,
@@ -80,9 +80,14 @@ def execute_all(
             raise BookError("\n".join(failed))
         for name in COPIED:
             _mirror(root / name, stage(root) / name)
+        effects = stage(root) / tables_errata.PAGE
+        if tables_errata.is_stale(stage(root)):
+            tables_errata.write(stage(root))
         if store:
             for page in (stage(root) / "notebooks").glob("*.ipynb"):
                 shutil.copy(page, root / "notebooks" / page.name)
+            if effects.is_file():
+                shutil.copy(effects, root / tables_errata.PAGE)
 
 
 def _execute_chapters(
@@ -119,6 +124,8 @@ def _execute_chapters(
 def check(root: Path) -> None:
     """Compare every stored page with the code, data and results that it shows.
 
+    So too what the errata say of the recorded ablations, see ``qsel.tables_errata``.
+
     What a page shows of ``runs/`` is not compared: a fresh clone has none.
 
     Raises:
@@ -129,6 +136,8 @@ def check(root: Path) -> None:
     for page in sorted((root / "notebooks").glob("*.ipynb")):
         if why := _stale(page, root):
             stale.append(f"  notebooks/{page.name}: {why}")
+    if tables_errata.is_stale(root):
+        stale.append(f"  {tables_errata.PAGE.as_posix()}: results changed")
     if stale:
         raise BookError(
             f"{len(stale)} stored pages no longer show what they were executed from; "

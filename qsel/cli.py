@@ -341,8 +341,8 @@ def book_command(
     check: Annotated[
         bool,
         typer.Option(
-            help="Execute and render nothing: name the pages in notebooks/ that no "
-            "longer match the code, data and results that they show."
+            help="Execute and render nothing: name the stored pages that no longer "
+            "match the code, data and results that they show."
         ),
     ] = False,
     jobs: Jobs = None,
@@ -361,7 +361,7 @@ def book_command(
         except book.BookError as error:
             print(f"qsel: {error}", file=sys.stderr)
             raise typer.Exit(1) from error
-        print("every page in notebooks/ matches what it shows")
+        print("every page, notebooks and errata, matches what it shows")
         return
     if not stored:
         book.execute_all(root, preset, data, seeds, store, jobs)

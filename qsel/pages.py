@@ -16,6 +16,7 @@ from qsel.runs import PACKAGES
 
 # Sources that drive and print: no page shows them, nor what they compute.
 DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
+DRIVING += ("tables_errata.py",)
 DRIVING += ("figures_lab.py",)  # for a page that is no notebook
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 

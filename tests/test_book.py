@@ -10,7 +10,7 @@ import pytest
 import tiny
 from tiny_notebook import notebook, repository, without_kernel
 
-from qsel import book
+from qsel import book, tables_errata
 from qsel.book import BookError, check, execute_all, render, stage
 from qsel.methods import ROWS, UNTRAINED
 from qsel.notebooks import RUN
@@ -183,6 +183,22 @@ def test_a_parameter_that_is_gone_is_seen(stored):
 def test_a_page_that_was_never_executed_is_named(stored):
     notebook(stored / "notebooks" / "new.ipynb", "print(1)", parameters="")
     assert why(stored) == {"new.ipynb": "never executed by this version of the book"}
+
+
+def test_lines_of_the_errata_are_pages_too(stored, photos, executed):
+    effects = stored / tables_errata.PAGE
+    tables_errata.write(stored)
+    check(stored)
+    made = effects.read_text()
+    effects.write_text("Something else.")
+    with pytest.raises(BookError, match="errata-effects.md: results changed"):
+        check(stored)
+    # A build shows what the records give, and brings it back only if asked to.
+    execute_all(stored, "smoke", photos, seeds=1)
+    assert (stage(stored) / tables_errata.PAGE).read_text() == made
+    assert effects.read_text() == "Something else."
+    execute_all(stored, "smoke", photos, seeds=1, store=True)
+    assert effects.read_text() == made
 
 
 def test_data_that_is_not_at_hand_is_said(stored, monkeypatch):
