@@ -17,6 +17,7 @@ from qsel.runs import PACKAGES
 # Sources that drive and print: no page shows them, nor what they compute.
 DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
 DRIVING += ("figures_lab.py",)  # for a page that is no notebook
+DRIVING += ("figures_slides.py",)
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 
 

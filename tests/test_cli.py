@@ -15,6 +15,7 @@ from qsel import cli
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
+COMMANDS += ("exercises", "slides")
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,12 @@ since the fingerprint of a recorded run leaves such names out (``qsel.experiment
 an exercise changes no run.
 """
 
+import dis
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import CodeType
 
 import torch
 from torch import Tensor
@@ -100,10 +102,15 @@ def check(name: str, answer: object) -> None:
     try:
         print(f"Exercise {name}: right. {known[name].judge(answer)}")
     except Slip as slip:
-        print(f"Exercise {name}: not yet: {slip}.")
+        end = "" if str(slip).endswith("?") else "."
+        print(f"Exercise {name}: not yet: {slip}{end}")
 
 
 def _stub(): ...
+
+
+def _steps(code: CodeType) -> list[tuple[str, object]]:
+    return [(step.opname, step.argval) for step in dis.get_instructions(code)]
 
 
 def _unanswered(answer: object) -> bool:
@@ -112,7 +119,7 @@ def _unanswered(answer: object) -> bool:
     if isinstance(answer, list | tuple):
         return any(_unanswered(part) for part in answer)
     code = getattr(answer, "__code__", None)
-    return code is not None and code.co_code == _stub.__code__.co_code
+    return isinstance(code, CodeType) and _steps(code) == _steps(_stub.__code__)
 
 
 # --- for judges: what was predicted or computed ----------------------------------
@@ -151,7 +158,11 @@ def near(
     for wrong, why in (slips or {}).items():
         if abs(value - wrong) <= tolerance:
             raise Slip(why)
-    raise Slip(f"{value:g} is too {'low' if value < truth else 'high'}")
+    raise Slip(f"{_plain(value)} is too {'low' if value < truth else 'high'}")
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
 
 
 def choose(answer: object, choices: Sequence[str], truth: str, nudge: str) -> None:
@@ -192,7 +203,8 @@ def hold(
     """
     count = 0
     for what, arguments in cases:
-        got, want = ask(answer, what, arguments), _tensor(truth(*arguments))
+        got, right = ask(answer, what, arguments), truth(*arguments)
+        want = _tensor(right)
         if got.shape != want.shape:
             raise Slip(
                 f"for {what} the answer has shape {tuple(got.shape)}; expected "
@@ -204,10 +216,12 @@ def hold(
         if wrong.any():
             place = tuple(int(i) for i in wrong.nonzero()[0])
             where = f"entry {place[0]} is" if place else "the answer is"
-            raise Slip(
-                f"for {what} {where} {got[place].item():.6g}; expected "
-                f"{want[place].item():.6g}"
+            decided = torch.as_tensor(right).dtype == torch.bool
+            said, wanted = (
+                str(bool(x)) if decided else f"{x:.6g}"
+                for x in (got[place].item(), want[place].item())
             )
+            raise Slip(f"for {what} {where} {said}; expected {wanted}")
         count += 1
     return count
 

@@ -112,7 +112,11 @@ def below_the_floor(answer: object) -> str:
     n = sum(sizes.values())
     saved = 100 * sum((size / n) ** 2 for size in sizes.values())
     near(answer, 100 - saved, 1.0, {saved: "that is the share that is saved"})
-    return f"{100 - saved:.1f} %: the large classes save most, sedans before all."
+    largest, size = sizes.most_common(1)[0]
+    return (
+        f"{100 - saved:.1f} %: large classes save most, {largest} with {size / n:.0%} "
+        "of the images before all."
+    )
 
 
 @exercise("speed-c", "Compute", "All pairs")

@@ -34,7 +34,7 @@ def every_photograph_twice(answer: object) -> str:
     labels = torch.arange(50) % 10
     found = 100 * recall_at_k(x.repeat(2, 1), labels.repeat(2), ks=(1,))[1]
     once = 100 * recall_at_k(x, labels, ks=(1,))[1]
-    near(answer, found, 0.5)
+    near(answer, found, 0.5, {found / 100: "that is a fraction; expected percent"})
     return (
         f"{found:.0f} % even for random embeddings, which have {once:.0f} % without "
         "the copies: the copy is always nearest."
@@ -123,7 +123,7 @@ def how_many_false_alarms(answer: object) -> str:
     one, both = 40 * clear[0].mean(), 40 * clear.all(0).mean()
     near(answer, one, 0.3, {one / 2: "a switch may seem to help, or to harm"})
     return (
-        f"About {one:.1f} of forty; {both:.1f} if a second interval must agree, here "
+        f"About {one:.0f} of forty; {both:.1f} if a second interval must agree, here "
         "one of other runs."
     )
 
