@@ -1,6 +1,7 @@
 """Exercises of chapter 3: the network, and what a quadruplet is."""
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,10 +34,7 @@ def four_networks(answer: object) -> str:
 @exercise("3b", "Compute", "The paper's size")
 def the_papers_size(answer: object) -> str:
     """Weights behind a ResNet-101, counted without any memory."""
-    config = replace(preset("paper"), weights=None)
-    with torch.device("meta"):
-        trunk, width = build_trunk(config)
-        model = EmbeddingModel(trunk, Head(width, 22, 98, config))
+    model = _paper_model()
     layers = (model.head.embedding, model.head.coarse, model.head.fine)
     behind = sum(p.numel() for p in model.head.parameters())
     every = sum(p.numel() for p in model.parameters())
@@ -49,6 +47,15 @@ def the_papers_size(answer: object) -> str:
     }
     near(answer, behind, 0.5, slips)
     return f"Of {every:,} weights {100 * (1 - behind / every):.0f} % lie in the trunk."
+
+
+@cache
+def _paper_model() -> EmbeddingModel:
+    """The network of the paper, with shapes and without values."""
+    config = replace(preset("paper"), weights=None)
+    with torch.device("meta"):
+        trunk, width = build_trunk(config)
+        return EmbeddingModel(trunk, Head(width, 22, 98, config))
 
 
 @exercise("3c", "Build", "A quadruplet or not")

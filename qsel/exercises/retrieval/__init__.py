@@ -1,10 +1,10 @@
 """Exercises of chapter 1, and of the page on speed: nearest neighbours."""
 
 from collections import Counter
+from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qsel import map_at_r, recall_at_k
@@ -21,14 +21,7 @@ CLASSES = (0, 1, 0, 0, 1, 1)
 @exercise("1a", "Predict", "Ignore the paint")
 def ignore_the_paint(answer: object) -> str:
     """Recall@1 of grey pixels, on a few pictures of each unseen model."""
-    images = synthcars(size=32, images_per_model=3).test
-    grey = torch.stack(
-        [(i.float() / 255).mean(0, keepdim=True).flatten() for i in images]
-    )
-    colour = torch.stack([adaptive_avg_pool2d(i.float(), 32).flatten() for i in images])
-    found, before = (
-        100 * recall_at_k(x, images.hierarchy.fine, ks=(1,))[1] for x in (grey, colour)
-    )
+    found, before = _of_pixels()
     choices = "under 10 %", "10 to 50 %", "over 50 %"
     truth = choices[(found >= 10) + (found > 50)]
     choose(answer, choices, truth, "what else do two pictures of one model differ in?")
@@ -36,6 +29,17 @@ def ignore_the_paint(answer: object) -> str:
         f"On a small draw it is {found:.1f} % in grey and {before:.1f} % in colour: "
         "view, place and background are still there."
     )
+
+
+@cache
+def _of_pixels() -> list[float]:
+    """Recall@1 in percent, of grey and of coloured pixels."""
+    images = synthcars(size=32, images_per_model=3).test
+    colour = torch.stack([image.float() / 255 for image in images])  # (N, 3, 32, 32)
+    return [
+        100 * recall_at_k(x.flatten(1), images.hierarchy.fine, ks=(1,))[1]
+        for x in (colour.mean(1), colour)
+    ]
 
 
 @exercise("1b", "Compute", "One hit is enough?")

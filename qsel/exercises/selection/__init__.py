@@ -1,10 +1,12 @@
 """Exercises of chapter 3.3: the two selection rules."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from qsel import select_quadruplets
-from qsel.exercises import Slip, choose, exercise, hold
+from qsel.exercises import Case, Slip, choose, exercise, hold
 
 # The points of exercise 3.3c: R is point 0.
 PLANE = (
@@ -49,6 +51,20 @@ def move_n(answer: object) -> str:
 @exercise("3.3b", "Predict", "Scale")
 def scale(answer: object) -> str:
     """Which stretching of the space changes what is selected."""
+    changed = _changed()
+    choices = "neither", "all coordinates", "one coordinate", "both"
+    truth = choices[(changed[0] > 0) + 2 * (changed[1] > 0)]
+    nudge = "selection compares distances with one another, and with nothing else"
+    choose(answer, choices, truth, nudge)
+    return (
+        f"Of the quadruplets {changed[0]:.0%} change with all coordinates, "
+        f"{changed[1]:.0%} with one: order survives a common factor."
+    )
+
+
+@cache
+def _changed() -> list[float]:
+    """Share of the quadruplets that change: all coordinates times 10; one of them."""
     g = torch.Generator().manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(96, 8, generator=g), dim=1)
     one = x * torch.tensor([10.0, *[1.0] * 7])
@@ -58,18 +74,10 @@ def scale(answer: object) -> str:
     def selected(y: Tensor) -> Tensor:
         return select_quadruplets(y, fine, fine // 3, everyone, "method1").stack()
 
-    changed = [
+    return [
         (selected(y) != selected(x)).any(0).double().mean().item()
         for y in (10 * x, one)
     ]
-    choices = "neither", "all coordinates", "one coordinate", "both"
-    truth = choices[(changed[0] > 0) + 2 * (changed[1] > 0)]
-    nudge = "selection compares distances with one another, and with nothing else"
-    choose(answer, choices, truth, nudge)
-    return (
-        f"Of the quadruplets {changed[0]:.0%} change with all coordinates, "
-        f"{changed[1]:.0%} with one: order survives a common factor."
-    )
 
 
 @exercise("3.3c", "Compute", "By hand")
@@ -112,6 +120,15 @@ def _positives(x: Tensor, fine: Tensor, coarse: Tensor, method: str) -> list[int
 @exercise("3.3d", "Build", "P⁺ of Method 2")
 def method_2s_positive(answer: object) -> str:
     """Against ``select_quadruplets``: one reference at a time."""
+    cases, chosen = _choices_of_method_2()
+    for case, arguments in cases:
+        hold(answer, [(case, arguments)], lambda *_, case=case: chosen[case])
+    return f"It takes what the package takes for {len(cases)} references."
+
+
+@cache
+def _choices_of_method_2() -> tuple[list[Case], dict[str, Tensor]]:
+    """References with their N, and the P⁺ of each."""
     g = torch.Generator().manual_seed(0)
     fine = torch.arange(48) // 8
     sets = {
@@ -127,6 +144,4 @@ def method_2s_positive(answer: object) -> str:
             case = f"{what}, R = {r}"
             cases.append((case, (x, fine, r, int(q.negative[r]))))
             chosen[case] = q.positive_positive[r]
-    for case, arguments in cases:
-        hold(answer, [(case, arguments)], lambda *_, case=case: chosen[case])
-    return f"It takes what the package takes for {len(cases)} references."
+    return cases, chosen

@@ -1,5 +1,7 @@
 """Exercises of chapters 4, 4.1 and 5: what numbers say, and how surely."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import torch
@@ -44,16 +46,21 @@ def every_photograph_twice(answer: object) -> str:
 @exercise("4b", "Compute", "NMI of nothing")
 def nmi_of_nothing(answer: object) -> str:
     """NMI of random embeddings; over three seeds."""
-    labels = torch.arange(400) // 10
-    values = [
-        nmi(torch.randn(400, 16, generator=torch.Generator().manual_seed(s)), labels)
-        for s in range(3)
-    ]
+    values = _random_nmi()
     near(answer, sum(values) / 3, 0.05)
     return (
         f"{min(values):.2f} to {max(values):.2f} over three draws. NMI is not "
         "corrected for chance: many small clusters agree with anything to some degree."
     )
+
+
+@cache
+def _random_nmi() -> list[float]:
+    labels = torch.arange(400) // 10
+    return [
+        nmi(torch.randn(400, 16, generator=torch.Generator().manual_seed(s)), labels)
+        for s in range(3)
+    ]
 
 
 @exercise("4c", "Build", "Ahead or not")
@@ -164,6 +171,7 @@ def pick_the_best(answer: object) -> str:
     return f"{gain:.2f} points, out of nothing: more than a standard deviation."
 
 
+@cache
 def _seeds(difference: float, deviation: float) -> int:
     """The least number of seeds at which the book calls the difference clear."""
     n = 2
