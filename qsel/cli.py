@@ -405,7 +405,8 @@ def slides(
     from qsel.figures_slides import export
 
     written = export(Path.cwd(), out)
-    print(f"{len(written)} figures, slides.pdf and captions.md in {out}")
+    count = "1 figure" if len(written) == 1 else f"{len(written)} figures"
+    print(f"{out}: {count}, with slides.pdf and captions.md")
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ def test_the_scene_with_n_moved_shows_what_the_lesson_asks():
 COMMANDS = [
     shlex.split(line)
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    for line in block.split("\n")
+    for line in block.replace("\\\n", " ").split("\n")
     if line.strip()
 ]
 
