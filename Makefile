@@ -1,4 +1,5 @@
 # make book · make test · make lint · make bench · make clean
+# make exercises · make slides: for a class, see book/teaching.md
 # PRESET=smoke|laptop|frozen|paper, DATA=…, BENCH_OPTIONS=--tiny
 PRESET ?= laptop
 # The smoke preset only shows that everything runs: a fifth of the pictures will do.
@@ -11,7 +12,7 @@ BIN := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
 
-.PHONY: book test lint bench clean
+.PHONY: book test lint bench exercises slides clean
 book: .venv/installed
 	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
 
@@ -25,6 +26,14 @@ lint: .venv/installed
 # Timings: about 15 minutes on two cores that do nothing else.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.selection $(BENCH_OPTIONS)
+
+# The chapters' notebooks without solutions, in _build/exercises.
+exercises: .venv/installed
+	$(BIN)/qsel exercises
+
+# The figures as SVG and PDF, in _build/slides.
+slides: .venv/installed
+	$(BIN)/qsel slides
 
 clean:
 	rm -rf _build .venv

@@ -1,4 +1,4 @@
-"""The command line: data, train, evaluate, select, table1, ablations, tune, book."""
+"""The command line; `qsel --help` lists the commands."""
 
 import shlex
 import sys
@@ -367,6 +367,46 @@ def book_command(
         book.execute_all(root, preset, data, seeds, store, jobs)
     page = book.render(root if stored else book.stage(root), root, strict)
     print(f"the book: {page.as_uri()}")
+
+
+@app.command()
+def exercises(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the notebooks of the class.")
+    ] = Path("_build/exercises"),
+) -> None:
+    """Write the chapters' notebooks for a class: no solutions, no outputs.
+
+    A file that is there with other contents is not replaced: it may hold answers.
+
+    Example: `qsel exercises --out lesson`
+    """
+    from qsel.exercises.notebooks import hand_out
+
+    for one in hand_out(Path.cwd(), out):
+        if one.path:
+            print(f"{one.path}: exercises {', '.join(one.names)}")
+        else:
+            print(f"left out: {one.source.name} has no exercises")
+
+
+@app.command()
+def slides(
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path(
+        "_build/slides"
+    ),
+) -> None:
+    """Write the stored figures of the book as SVG and PDF, with their captions.
+
+    Nothing is executed. Figures with thousands of points are PNG instead of SVG.
+
+    Example: `qsel slides --out figures`
+    """
+    from qsel.figures_slides import export
+
+    written = export(Path.cwd(), out)
+    count = "1 figure" if len(written) == 1 else f"{len(written)} figures"
+    print(f"{out}: {count}, with slides.pdf and captions.md")
 
 
 def main() -> None:

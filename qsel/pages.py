@@ -18,6 +18,7 @@ from qsel.runs import PACKAGES
 DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
 DRIVING += ("tables_errata.py",)
 DRIVING += ("figures_lab.py",)  # for a page that is no notebook
+DRIVING += ("figures_slides.py",)
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 
 
