@@ -236,15 +236,49 @@ def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:
 
 
 def mark(ax: Axes, xy: Tensor, names: Mapping[int, str]) -> None:
-    """Ring and name the members of quadruplets; set the limits of the axes before."""
+    """Ring and name the members of quadruplets; set the limits of the axes before.
+
+    Names lie outwards. Where they would cover one another they move apart, and a line
+    leads to what is named.
+    """
     members = xy[list(names)]
-    at = torch.from_numpy(ax.transData.transform(members))  # (M, 2), pixels
-    away = at - at.mean(0)  # names lie outwards, so that they keep apart
+    at = torch.from_numpy(ax.transData.transform(members)) * 72 / ax.figure.dpi
+    away = at - at.mean(0)  # (M, 2), points of type
     away = away / away.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    for point, (right, up), name in zip(members, away, names.values(), strict=True):
+    wanted = torch.stack([9 * away[:, 0], 13 * away[:, 1]], dim=1)
+    right = (away[:, 0] > 0).tolist()
+    moved = _apart(at + wanted, right, list(names.values()))
+    for point, (x, y), up, on_right, name in zip(
+        members, wanted.tolist(), moved, right, names.values(), strict=True
+    ):
         ax.scatter(*point, s=120, facecolors="none", edgecolors="black", zorder=4)
-        offset = (9 * float(right), 13 * float(up))
-        tag(ax, point.tolist(), name, offset, side="left" if right > 0 else "right")
+        side = "left" if on_right else "right"
+        tag(ax, point.tolist(), name, (x, y + up), side=side, line=up > 0)
+
+
+def _apart(
+    at: Tensor, right: Sequence[bool], names: Sequence[str], high: float = 14
+) -> list[float]:
+    """How far up each name has to go so that none covers another, in points of type.
+
+    Args:
+        at: (M, 2) where they begin, or end where they stand on the left.
+        right: M times whether a name runs from its place to the right.
+        names: M of them.
+        high: a line of type.
+    """
+    places = at.tolist()
+    width = [0.5 * high * len(name) for name in names]
+    left = [x - w * (not r) for (x, _), w, r in zip(places, width, right, strict=True)]
+    up = [0.0] * len(names)
+    order = sorted(range(len(names)), key=lambda i: places[i][1])
+    for k, i in enumerate(order):
+        for j in order[:k]:  # what lies below is settled
+            beside = left[i] < left[j] + width[j] and left[j] < left[i] + width[i]
+            gap = places[i][1] + up[i] - places[j][1] - up[j]
+            if beside and gap < high:
+                up[i] += high - gap
+    return up
 
 
 def tag(
@@ -254,8 +288,10 @@ def tag(
     offset: tuple[float, float],
     size: float = 11,
     side: str = "center",
+    line: bool = False,
 ) -> None:
     """Text beside a point, offset in points of type, readable over others."""
+    leader = dict(arrowstyle="-", color="0.3", lw=0.7, shrinkA=0, shrinkB=5)
     ax.annotate(
         text,
         at,
@@ -267,4 +303,5 @@ def tag(
         fontweight="bold",
         path_effects=HALO,
         zorder=5,
+        arrowprops=leader if line else None,
     )

@@ -17,7 +17,7 @@ from qsel.figures_results import COLOURS, MARKERS, SHORT
 from qsel.methods import QUADRUPLETS
 from qsel.runs import Record
 
-PANELS = {"zero": "zero hinges (%)", "distance": "mean of the two hinges of (5)"}
+PANELS = {"zero": "zero hinges (%)", "distance": "mean of both hinges"}
 NAMES = {method: SHORT[method].replace("\n", " ") for method in QUADRUPLETS}
 DASHES = dict(zip(QUADRUPLETS, (":", "--", "-.", "-"), strict=True))
 COLUMNS = ("method", "seed", "epoch", "drawn", "zero", "distance")
@@ -59,9 +59,9 @@ def left_to_teach(curves: Mapping[str, pd.DataFrame]) -> Figure:
         curves: title → as ``gather`` returns them.
     """
     style()
-    size = (0.6 + 4 * len(curves), 5.2)
+    size = (0.6 + 3.2 * len(curves), 5.2)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(2, len(curves), sharex="col", squeeze=False)
+    panels = figure.subplots(2, len(curves), sharex="col", sharey="row", squeeze=False)
     for column, (title, rows) in enumerate(curves.items()):
         panels[0, column].set_title(title)
         panels[1, column].set_xlabel("epoch")
@@ -69,13 +69,15 @@ def left_to_teach(curves: Mapping[str, pd.DataFrame]) -> Figure:
             if not len(rows):
                 middle = dict(ha="center", va="center", transform=ax.transAxes)
                 ax.text(0.5, 0.5, "not run", **middle)
-                ax.set(xticks=[], yticks=[])
                 continue
             _lines(ax, rows, quantity)
-            ax.set_ylim(0, 1.15 * max(0.1, float(rows[quantity].max())))
             ax.xaxis.get_major_locator().set_params(integer=True)
     for ax, label in zip(panels[:, 0], PANELS.values(), strict=True):
         ax.set_ylabel(label)
+    for quantity, line in zip(PANELS, panels, strict=True):
+        most = [rows[quantity].max() for rows in curves.values() if len(rows)]
+        top = 1.15 * max(1 if quantity == "zero" else 0.1, *most, 0)
+        line[0].set_ylim(-0.04 * top, top)  # a dot at zero is a whole one
     handles = {}
     for ax in panels[0]:
         found, texts = ax.get_legend_handles_labels()

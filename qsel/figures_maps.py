@@ -28,6 +28,13 @@ from qsel.hierarchy import Hierarchy
 from qsel.selection import Quadruplets
 
 METHOD_NAMES = {"random": "Random", "method1": "Method 1", "method2": "Method 2"}
+# Where a name stands beside its point, so that N, P⁺ and P⁻ in one place keep apart.
+NAME_PLACES = {
+    "R": ((0, 13), "center"),
+    "P⁺": ((3, 13), "left"),
+    "P⁻": ((0, -13), "center"),
+    "N": ((-3, 13), "right"),
+}
 
 
 def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) -> Tensor:
@@ -115,7 +122,6 @@ def selection_on_a_map(
     scatter(left, xy, labels, size=16, faint=~related)
     ring = dict(facecolors="none", edgecolors="black", linewidths=0.9, zorder=3)
     left.scatter(*xy[inside].T, s=45, label="inside the hypersphere", **ring)
-    mark(left, xy, names)
     left.set(xticks=[], yticks=[], xlabel="map, first axis", ylabel="map, second axis")
     handles, texts = left.get_legend_handles_labels()
     left.legend(handles[-1:], texts[-1:], loc="upper left", borderaxespad=0)
@@ -136,6 +142,8 @@ def selection_on_a_map(
     below.set(xlabel="distance from R in the embedding (l2, no unit)")
     for ax in (right, below):
         ax.set(xlim=(-0.06 * float(d.max()), 1.06 * float(d.max())))
+    figure.draw_without_rendering()  # names need the places
+    mark(left, xy, names)
     return figure
 
 
@@ -151,9 +159,8 @@ def _members_by_distance(
         for role, i in zip(ROLES, members, strict=True):
             look = dict(color=colours[labels.coarse[i]], mec="black", ms=8)
             ax.plot(d[i], row, markers[labels.fine[i]], **look)
-            # P⁻ below its line: where P⁺ is as far, the names keep apart.
-            up = -13 if role == "P⁻" else 13
-            tag(ax, (float(d[i]), row), role, (0, up), size=10)
+            offset, side = NAME_PLACES[role]
+            tag(ax, (float(d[i]), row), role, offset, size=10, side=side)
     titles = [METHOD_NAMES.get(method, method) for method in chosen]
     ax.set(yticks=range(len(chosen)), yticklabels=titles, title="the chosen ones")
     ax.set(ylim=(len(chosen) - 0.4, -0.6))

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import ROLES, style
+from qsel.figures import HALO, ROLES, style
 from qsel.figures_maps import METHOD_NAMES
 from qsel.selection import Quadruplets
 
 LONGEST = 22  # letters of a class name under a small picture
 # Of the schema: where five stored pictures stand, and the query beside the third.
-STORED = ((0.14, 0.24), (0.22, 0.78), (0.62, 0.62), (0.86, 0.86), (0.84, 0.2))
-QUERY = (0.44, 0.4)
+STORED = ((0.14, 0.24), (0.22, 0.78), (0.66, 0.68), (0.86, 0.86), (0.84, 0.2))
+QUERY = (0.42, 0.38)
 
 
 def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
@@ -46,11 +46,13 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
     ax.axis("off")
     left, bottom, width, height = 4.7, 0.35, 3.7, 3.2
 
+    box = dict(boxstyle="round,pad=0,rounding_size=0.12", zorder=-1)
+
     def place(at: tuple[float, float]) -> tuple[float, float]:
         return left + width * at[0], bottom + height * at[1]
 
     ax.add_patch(
-        FancyBboxPatch((left, bottom), width, height, boxstyle="round", fc="0.96")
+        FancyBboxPatch((left, bottom), width, height, fc="0.96", ec="0.6", **box)
     )
     ax.text(left + width / 2, 3.72, "embedding space", ha="center")
     query, nearest = place(QUERY), place(STORED[2])
@@ -65,11 +67,12 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
     ax.plot(*query, "*", ms=17, color="black")
     ax.text(query[0], query[1] - 0.2, "query", ha="center", va="top", fontsize=9)
     middle = [(a + b) / 2 for a, b in zip(query, nearest, strict=True)]
-    ax.text(middle[0] - 0.1, middle[1] + 0.05, "nearest", ha="right", fontsize=9)
+    word = dict(ha="right", fontsize=9, path_effects=HALO)
+    ax.text(middle[0] - 0.12, middle[1] + 0.02, "nearest", **word)
 
     _thumbnail(ax, images, members[2][1], (0.85, 1.95), frame="black", zoom=1.5)
     ax.text(0.85, 1.15, "a new picture", ha="center", va="top", fontsize=9)
-    ax.add_patch(FancyBboxPatch((2.25, 1.6), 1.3, 0.7, boxstyle="round", fc="#dce9f5"))
+    ax.add_patch(FancyBboxPatch((2.25, 1.6), 1.3, 0.7, fc="#dce9f5", ec="0.3", **box))
     ax.text(2.9, 1.95, "network $f_\\theta$", ha="center", va="center")
     for start, end in (((1.5, 1.95), (2.1, 1.95)), ((3.7, 1.95), query)):
         arrow = dict(arrowstyle="-|>", mutation_scale=14, color="0.3", shrinkB=10)
@@ -123,7 +126,7 @@ def negatives(images: ImageSet, embeddings: Tensor, pairs: Tensor) -> Figure:
             coarse = labels.coarse_names[labels.coarse[i]]
             fine = _short(labels.fine_names[labels.fine[i]])
             ax.set_xlabel(f"{coarse}\n{fine}", fontsize=7)
-        axes[0, column].set_title(f"{gap:.3f}", fontsize=10)
+        axes[0, column].set_title(f"$D$ = {gap:.3f}", fontsize=9)
     for ax, role in zip(axes[:, 0], ("R", "N"), strict=True):
         ax.set_ylabel(role, rotation=0, ha="right", va="center", fontweight="bold")
     return figure
@@ -146,6 +149,7 @@ def quadruplet_rows(
     style()
     labels = images.hierarchy
     figure = Figure(figsize=(6.6, 1.85 * len(chosen)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # room for thick frames
     axes = figure.subplots(len(chosen), 4, squeeze=False)
     for row, (method, quadruplets) in enumerate(chosen.items()):
         members = quadruplets.stack()[:, place]
