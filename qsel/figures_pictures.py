@@ -21,8 +21,8 @@ from qsel.figures_maps import METHOD_NAMES
 from qsel.selection import Quadruplets
 
 LONGEST = 22  # letters of a class name under a small picture
-# Of the schema: where five stored pictures stand, and the query beside the third.
-STORED = ((0.14, 0.24), (0.22, 0.78), (0.66, 0.68), (0.86, 0.86), (0.84, 0.2))
+# Of the schema: where five stored pictures stand, and the query, nearest to the first.
+STORED = ((0.6, 0.72), (0.14, 0.24), (0.16, 0.8), (0.88, 0.58), (0.84, 0.2))
 QUERY = (0.42, 0.38)
 
 
@@ -35,7 +35,7 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
 
     Args:
         images: any data set.
-        fine_classes: five classes. The third is the query's; it needs two pictures.
+        fine_classes: five at most. The first is the query's; it needs two pictures.
     """
     style()
     labels = images.hierarchy
@@ -55,13 +55,13 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
         FancyBboxPatch((left, bottom), width, height, fc="0.96", ec="0.6", **box)
     )
     ax.text(left + width / 2, 3.72, "embedding space", ha="center")
-    query, nearest = place(QUERY), place(STORED[2])
+    query, nearest = place(QUERY), place(STORED[0])
     ax.plot(*zip(query, nearest, strict=True), color="black", lw=2, zorder=1)
-    for k, (at, own) in enumerate(zip(STORED, members, strict=True)):
+    for k, (at, own) in enumerate(zip(STORED, members, strict=False)):
         x, y = place(at)
-        if k != 2:
+        if k:
             ax.plot([query[0], x], [query[1], y], ":", color="0.5", lw=1, zorder=0)
-        _thumbnail(ax, images, own[0], (x, y), frame="black" if k == 2 else "0.6")
+        _thumbnail(ax, images, own[0], (x, y), frame="0.6" if k else "black")
         name = _short(labels.fine_names[fine_classes[k]])
         ax.text(x, y - 0.42, name, ha="center", va="top", fontsize=7.5)
     ax.plot(*query, "*", ms=17, color="black")
@@ -70,7 +70,7 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
     word = dict(ha="right", fontsize=9, path_effects=HALO)
     ax.text(middle[0] - 0.12, middle[1] + 0.02, "nearest", **word)
 
-    _thumbnail(ax, images, members[2][1], (0.85, 1.95), frame="black", zoom=1.5)
+    _thumbnail(ax, images, members[0][1], (0.85, 1.95), frame="black", zoom=1.5)
     ax.text(0.85, 1.15, "a new picture", ha="center", va="top", fontsize=9)
     ax.add_patch(FancyBboxPatch((2.25, 1.6), 1.3, 0.7, fc="#dce9f5", ec="0.3", **box))
     ax.text(2.9, 1.95, "network $f_\\theta$", ha="center", va="center")
