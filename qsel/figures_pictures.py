@@ -44,15 +44,15 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 8.6), ylim=(0, 4))
     ax.axis("off")
-    left, bottom, width, height = 4.7, 0.35, 3.7, 3.2
+    left, bottom, width, high = 4.7, 0.35, 3.7, 3.2
 
     box = dict(boxstyle="round,pad=0,rounding_size=0.12", zorder=-1)
 
     def place(at: tuple[float, float]) -> tuple[float, float]:
-        return left + width * at[0], bottom + height * at[1]
+        return left + width * at[0], bottom + high * at[1]
 
     ax.add_patch(
-        FancyBboxPatch((left, bottom), width, height, fc="0.96", ec="0.6", **box)
+        FancyBboxPatch((left, bottom), width, high, fc="0.96", ec="0.6", **box)
     )
     ax.text(left + width / 2, 3.72, "embedding space", ha="center")
     query, nearest = place(QUERY), place(STORED[0])
@@ -63,7 +63,9 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
             ax.plot([query[0], x], [query[1], y], ":", color="0.5", lw=1, zorder=0)
         _thumbnail(ax, images, own[0], (x, y), frame="0.6" if k else "black")
         name = _short(labels.fine_names[fine_classes[k]])
-        ax.text(x, y - 0.42, name, ha="center", va="top", fontsize=7.5)
+        # Above the nearest, since the line to it comes from below.
+        height, side = (y - 0.42, "top") if k else (y + 0.4, "bottom")
+        ax.text(x, height, name, ha="center", va=side, fontsize=7.5)
     ax.plot(*query, "*", ms=17, color="black")
     ax.text(query[0], query[1] - 0.2, "query", ha="center", va="top", fontsize=9)
     middle = [(a + b) / 2 for a, b in zip(query, nearest, strict=True)]

@@ -92,7 +92,9 @@ def test_framework_reads_its_numbers_off_the_model(cloud):
     four = select_quadruplets(
         None, labels.fine, labels.coarse, torch.tensor([0]), "random"
     )
-    written = "\n".join(texts(figures_framework.framework(model, config.trunk, images, four)))
+    written = "\n".join(
+        texts(figures_framework.framework(model, config.trunk, images, four))
+    )
     weights = sum(p.numel() for p in trunk.parameters())
     for part in (
         f"small: {width} features\n{weights:,} weights",
