@@ -291,7 +291,9 @@ def tag(
     line: bool = False,
 ) -> None:
     """Text beside a point, offset in points of type, readable over others."""
+    near = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, 0.5)}[side]
     leader = dict(arrowstyle="-", color="0.3", lw=0.7, shrinkA=0, shrinkB=5)
+    leader["relpos"] = near
     ax.annotate(
         text,
         at,

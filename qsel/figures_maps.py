@@ -123,6 +123,7 @@ def selection_on_a_map(
     ring = dict(facecolors="none", edgecolors="black", linewidths=0.9, zorder=3)
     left.scatter(*xy[inside].T, s=45, label="inside the hypersphere", **ring)
     left.set(xticks=[], yticks=[], xlabel="map, first axis", ylabel="map, second axis")
+    left.margins(0.12)  # room for names at the rim
     handles, texts = left.get_legend_handles_labels()
     left.legend(handles[-1:], texts[-1:], loc="upper left", borderaxespad=0)
 
