@@ -151,4 +151,4 @@ def say(curves: pd.DataFrame, title: str) -> str:
     rest = ", ".join(
         f"{NAMES[m]} {at.zero:.1f} % and {at.distance:.2f}" for m, at in found.items()
     )
-    return f"{words} In the last epochs of the other rows: {rest}."
+    return f"{words} Share and mean in the last epochs of the other rows: {rest}."

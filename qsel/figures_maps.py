@@ -231,6 +231,7 @@ def maps(views: Mapping[str, Tensor], labels: Hierarchy) -> Figure:
         scatter(ax, xy, labels, size=14)
         ax.set(title=title, xticks=[], yticks=[])
         ax.set(xlabel="map, first axis", ylabel="map, second axis")
+        ax.margins(x=0.12)  # room for names at the rim
         taken: list[Tensor] = []
         span = xy.amax(0) - xy.amin(0)
         for c in labels.coarse.bincount().argsort(descending=True, stable=True):
