@@ -1,4 +1,4 @@
-"""The book's look, and Figures 1 and 2 of the paper, drawn by the package itself.
+"""The book's look, and Figure 2 of the paper, drawn by the package itself.
 
 One look throughout: a colour stands for a coarse class, a marker for a fine class
 within it. Every function takes tensors or objects and returns a matplotlib ``Figure``.
@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import seaborn
 import torch
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch
-from torch import Tensor, nn
+from matplotlib.patches import Circle
+from PIL import Image as Pictures
+from torch import Tensor
 
 from qsel.data.loading import ImageSet
 from qsel.hierarchy import Hierarchy
-from qsel.model import EmbeddingModel
 from qsel.selection import Quadruplets, select_quadruplets
 
 ROLES = ("R", "P⁺", "P⁻", "N")
@@ -57,11 +57,40 @@ def style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
 
-def as_pixels(figure: Figure) -> Image:
-    """A figure of thousands of points for a page: as pixels, which stay small."""
+def as_pixels(figure: Figure | Pictures.Image) -> Image:
+    """A figure of thousands of points, or a picture, for a page: pixels stay small.
+
+    They have 256 colours at most, which a third of the bytes suffices for.
+    """
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
+    if isinstance(figure, Figure):
+        figure.savefig(stream, format="png", dpi=110)
+        figure = Pictures.open(stream)
+    stream = io.BytesIO()
+    figure.convert("RGB").quantize(256, dither=Pictures.Dither.NONE).save(
+        stream, format="png", optimize=True
+    )
     return Image(stream.getvalue(), format="png")
+
+
+def withheld(images: ImageSet) -> Markdown | None:
+    """A sentence in place of pictures that may not be passed on; None where they may.
+
+    A page is something passed on. The photographs of Stanford Cars are not ours to
+    give away; SynthCars are, and over your own folder you decide.
+
+    Example:
+        >>> labels = Hierarchy.from_names(["a3", "a4"], ["sedan", "sedan"])
+        >>> black = torch.zeros(2, 3, 8, 8, dtype=torch.uint8).numpy()
+        >>> withheld(ImageSet.from_array("synthcars test", black, labels)) is None
+        True
+    """
+    if images.name.split()[0] != "cars196":
+        return None
+    return Markdown(
+        "*Not shown: the photographs of Stanford Cars may not be passed on, and a page "
+        "is. With `synthcars`, or a folder of your own, pictures stand here.*"
+    )
 
 
 def coarse_colours(classes: int) -> list[tuple[float, float, float]]:
@@ -92,72 +121,6 @@ def fine_markers(coarse_of_fine: Tensor) -> list[str]:
     parents = coarse_of_fine.tolist()
     ranks = (parents[:f].count(c) for f, c in enumerate(parents))
     return [MARKERS[rank % len(MARKERS)] for rank in ranks]
-
-
-def framework(
-    model: EmbeddingModel, trunk: str, images: ImageSet, quadruplet: Quadruplets
-) -> Figure:
-    """Figure 1: four images, one network, two heads, the losses.
-
-    Every number is read off the model; nothing in it needs to be trained, and it may
-    live on the meta device.
-
-    Args:
-        model: trunk and head.
-        trunk: the trunk's name in the settings.
-        images: the training set.
-        quadruplet: the one to show, the first if there are several.
-    """
-    style()
-    figure = Figure(figsize=(9.6, 4.6))
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 96), ylim=(0, 46))
-    ax.axis("off")
-    head = model.head
-    colours = ("#dce9f5", "#fdebd0", "#e3f1e5")  # shared weights, heads, losses
-
-    for row, (role, i) in enumerate(
-        zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True)
-    ):
-        y = 39 - 10.5 * row
-        image = images[i].permute(1, 2, 0).numpy()
-        ax.imshow(image, extent=(6, 14, y - 4, y + 4), interpolation="none", zorder=2)
-        ax.text(4.5, y, role, ha="right", va="center", fontsize=13)
-        _box(ax, 19, y, 15, 6.5, "trunk", colours[0])
-        _box(ax, 40, y, 15, 6.5, "FC layer", colours[0])
-        _arrow(ax, (14.3, y), (18.7, y))
-        _arrow(ax, (34.3, y), (39.7, y))
-    ax.set_aspect("auto")
-    for left in (26.5, 47.5):  # the same weights in all four rows
-        for row in range(3):
-            y = 39 - 10.5 * row
-            ax.plot([left, left], [y - 3.7, y - 6.8], ":", color="0.35", lw=1.6)
-            ax.text(left + 0.9, y - 5.25, "shared", va="center", fontsize=8.5)
-    width, dim = head.embedding.in_features, head.embedding.out_features
-    under = dict(ha="center", va="top", fontsize=9, linespacing=1.35)
-    text = f"{trunk}: {width} features\n{_count(model.trunk)} weights"
-    ax.text(26.5, 3.6, text, **under)
-    text = f"{dim} dimensions\n{_count(head.embedding)} weights"
-    ax.text(47.5, 3.6, text, **under)
-
-    for y, name, layer in ((42, "coarse", head.coarse), (34.5, "fine", head.fine)):
-        text = f"{name} head: {layer.out_features} classes\n{_count(layer)} weights"
-        _box(ax, 61, y, 17, 5.6, text, colours[1])
-        _arrow(ax, (55.3, 39), (60.7, y))
-        _arrow(ax, (78.3, y), (82.7, 38.25 + (y - 38.25) / 3))
-    _box(ax, 83, 38.25, 11, 7, "softmax (4)\nof R alone", colours[2])
-    _box(ax, 61, 22.5, 17, 7, "distances from R\nto P⁺, P⁻ and N", colours[2])
-    for row in range(4):
-        _arrow(ax, (55.3, 39 - 10.5 * row), (60.7, 24.5 - 1.3 * row))
-    _box(ax, 83, 22.5, 11, 7, "joint (5)", colours[2])
-    _box(ax, 61, 8, 17, 7, "global (3)\nover the batch", colours[2])
-    _box(ax, 83, 8, 11, 7, "combined (6)\n(5) + η (3)", colours[2])
-    _arrow(ax, (78.3, 22.5), (82.7, 22.5))
-    _arrow(ax, (69.5, 18.8), (69.5, 11.7))
-    _arrow(ax, (88.5, 34.5), (88.5, 26.2))
-    _arrow(ax, (88.5, 18.8), (88.5, 11.7))
-    _arrow(ax, (78.3, 8), (82.7, 8))
-    return figure
 
 
 def scene(fallback: bool = False) -> tuple[Tensor, Hierarchy]:
@@ -226,28 +189,6 @@ def selection_in_the_plane(
     return figure
 
 
-def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, colour: str):
-    ax.add_patch(
-        FancyBboxPatch(
-            (x, y - h / 2),
-            w,
-            h,
-            boxstyle="round,pad=0.1,rounding_size=0.9",
-            facecolor=colour,
-            edgecolor="0.25",
-        )
-    )
-    ax.text(x + w / 2, y, text, ha="center", va="center", fontsize=9, linespacing=1.3)
-
-
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.annotate("", end, start, arrowprops=dict(arrowstyle="-|>", color="0.3", lw=1))
-
-
-def _count(layer: nn.Module) -> str:
-    return f"{sum(p.numel() for p in layer.parameters()):,}"
-
-
 def scatter(
     ax: Axes, xy: Tensor, labels: Hierarchy, size: float, faint: Tensor | None = None
 ) -> None:
@@ -273,11 +214,20 @@ def scatter(
 
 
 def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:
-    """Sample → what to write beside it: R, N, and P⁺ and P⁻ with their method."""
+    """Sample → what to write beside it: its role, and by which method if they differ.
+
+    Methods 1 and 2 have the same N; that of Random is its own, and so named.
+
+    Args:
+        chosen: method → one quadruplet of the same R.
+    """
     names: dict[int, str] = {}
-    for method, quadruplet in chosen.items():
-        for role, i in zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True):
-            number = method[-1] if len(chosen) > 1 and role in ("P⁺", "P⁻") else ""
+    for method in sorted(chosen, key=lambda m: m == "random"):  # its names come last
+        short = "r" if method == "random" else method[-1]
+        own = ("P⁺", "P⁻", "N") if method == "random" else ("P⁺", "P⁻")
+        members = chosen[method].stack()[:, 0].tolist()
+        for role, i in zip(ROLES, members, strict=True):
+            number = short if len(chosen) > 1 and role in own else ""
             if i not in names:
                 names[i] = f"{role} {number}".strip()
             elif number:
@@ -286,15 +236,49 @@ def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:
 
 
 def mark(ax: Axes, xy: Tensor, names: Mapping[int, str]) -> None:
-    """Ring and name the members of quadruplets; set the limits of the axes before."""
+    """Ring and name the members of quadruplets; set the limits of the axes before.
+
+    Names lie outwards. Where they would cover one another they move apart, and a line
+    leads to what is named.
+    """
     members = xy[list(names)]
-    at = torch.from_numpy(ax.transData.transform(members))  # (M, 2), pixels
-    away = at - at.mean(0)  # names lie outwards, so that they keep apart
+    at = torch.from_numpy(ax.transData.transform(members)) * 72 / ax.figure.dpi
+    away = at - at.mean(0)  # (M, 2), points of type
     away = away / away.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    for point, (right, up), name in zip(members, away, names.values(), strict=True):
+    wanted = torch.stack([9 * away[:, 0], 13 * away[:, 1]], dim=1)
+    right = (away[:, 0] > 0).tolist()
+    moved = _apart(at + wanted, right, list(names.values()))
+    for point, (x, y), up, on_right, name in zip(
+        members, wanted.tolist(), moved, right, names.values(), strict=True
+    ):
         ax.scatter(*point, s=120, facecolors="none", edgecolors="black", zorder=4)
-        offset = (9 * float(right), 13 * float(up))
-        tag(ax, point.tolist(), name, offset, side="left" if right > 0 else "right")
+        side = "left" if on_right else "right"
+        tag(ax, point.tolist(), name, (x, y + up), side=side, line=up > 0)
+
+
+def _apart(
+    at: Tensor, right: Sequence[bool], names: Sequence[str], high: float = 14
+) -> list[float]:
+    """How far up each name has to go so that none covers another, in points of type.
+
+    Args:
+        at: (M, 2) where they begin, or end where they stand on the left.
+        right: M times whether a name runs from its place to the right.
+        names: M of them.
+        high: a line of type.
+    """
+    places = at.tolist()
+    width = [0.5 * high * len(name) for name in names]
+    left = [x - w * (not r) for (x, _), w, r in zip(places, width, right, strict=True)]
+    up = [0.0] * len(names)
+    order = sorted(range(len(names)), key=lambda i: places[i][1])
+    for k, i in enumerate(order):
+        for j in order[:k]:  # what lies below is settled
+            beside = left[i] < left[j] + width[j] and left[j] < left[i] + width[i]
+            gap = places[i][1] + up[i] - places[j][1] - up[j]
+            if beside and gap < high:
+                up[i] += high - gap
+    return up
 
 
 def tag(
@@ -304,8 +288,12 @@ def tag(
     offset: tuple[float, float],
     size: float = 11,
     side: str = "center",
+    line: bool = False,
 ) -> None:
     """Text beside a point, offset in points of type, readable over others."""
+    near = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, 0.5)}[side]
+    leader = dict(arrowstyle="-", color="0.3", lw=0.7, shrinkA=0, shrinkB=5)
+    leader["relpos"] = near
     ax.annotate(
         text,
         at,
@@ -317,4 +305,5 @@ def tag(
         fontweight="bold",
         path_effects=HALO,
         zorder=5,
+        arrowprops=leader if line else None,
     )

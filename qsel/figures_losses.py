@@ -216,26 +216,25 @@ def descent_arrows(
     style()
     figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
+    ends = [four]
     for ax, (title, loss) in zip(axes[0], panels.items(), strict=True):
         points = four.clone().requires_grad_()
         value = loss(*points[:, None])
         (gradient,) = torch.autograd.grad(value, points)
-        moved = (four - length * gradient).tolist()
-        for role, at, to in zip(COLOUR, four.tolist(), moved, strict=True):
+        ends.append(four - length * gradient)
+        for role, at, to in zip(COLOUR, four.tolist(), ends[-1].tolist(), strict=True):
             ax.plot(*at, MARKER[role], color=COLOUR[role], ms=7, mec="black")
             offset = (-5, -22) if role == P_MINUS else (-5, 9)
             ax.annotate(role, at, offset, textcoords="offset points")
             if math.dist(at, to) > 1e-6:
-                arrow = dict(arrowstyle="-|>", lw=1.6, color="black")
-                ax.annotate("", to, at, arrowprops=arrow)
+                arrow = dict(arrowstyle="-|>", lw=1.6, color="black", shrinkA=0)
+                ax.annotate("", to, at, arrowprops=arrow | dict(shrinkB=0))
         ax.set(title=f"{title}: {value.item():.2f}", aspect="equal", xlabel="$f_1$")
     axes[0, 0].set_ylabel("$f_2$")
-    reach = four.abs().max().item() + 1.25
-    middle = four.mean(0).tolist()
-    axes[0, 0].set(
-        xlim=(middle[0] - reach, middle[0] + reach),
-        ylim=(middle[1] - reach, middle[1] + reach),
-    )
+    low, high = torch.cat(ends).amin(0), torch.cat(ends).amax(0)  # (2,) each
+    reach = (high - low).max().item() / 2 + 0.4  # room for the names
+    x, y = ((low + high) / 2).tolist()
+    axes[0, 0].set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
     return figure
 
 

@@ -7,14 +7,34 @@ fine class within it.
 from collections.abc import Mapping, Sequence
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from qsel import losses
-from qsel.figures import HALO, coarse_colours, mark, names_of, scatter, style, tag
+from qsel.figures import (
+    HALO,
+    ROLES,
+    coarse_colours,
+    fine_markers,
+    mark,
+    names_of,
+    scatter,
+    style,
+    tag,
+)
 from qsel.hierarchy import Hierarchy
 from qsel.selection import Quadruplets
+
+METHOD_NAMES = {"random": "Random", "method1": "Method 1", "method2": "Method 2"}
+# Where a name stands beside its point, so that N, P⁺ and P⁻ in one place keep apart.
+NAME_PLACES = {
+    "R": ((0, 13), "center"),
+    "P⁺": ((3, 13), "left"),
+    "P⁻": ((0, -13), "center"),
+    "N": ((-3, 13), "right"),
+}
 
 
 def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) -> Tensor:
@@ -82,14 +102,19 @@ def selection_on_a_map(
         xy: (N, 2) the map.
         embeddings: (N, D) what was mapped.
         labels: of the N samples.
-        chosen: method → one quadruplet of the same R and N, indices into the N.
+        chosen: method → one quadruplet of the same R, indices into the N. The first
+            one's N sets the radius.
     """
     style()
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    panels = figure.subplot_mosaic(
+        [["map", "all"], ["map", "chosen"]],
+        width_ratios=(1, 1.15),
+        height_ratios=(3, 2),
+    )
+    left, right, below = (panels[name] for name in ("map", "all", "chosen"))
     names = names_of(chosen)
-    r = next(i for i, name in names.items() if name == "R")
-    n = next(i for i, name in names.items() if name == "N")
+    r, *_, n = next(iter(chosen.values())).stack()[:, 0].tolist()
     d = torch.linalg.vector_norm(embeddings - embeddings[r], dim=1)  # (N,)
     inside = (d < d[n]) & (torch.arange(len(d)) != r)
     related = labels.coarse == labels.coarse[r]
@@ -97,8 +122,8 @@ def selection_on_a_map(
     scatter(left, xy, labels, size=16, faint=~related)
     ring = dict(facecolors="none", edgecolors="black", linewidths=0.9, zorder=3)
     left.scatter(*xy[inside].T, s=45, label="inside the hypersphere", **ring)
-    mark(left, xy, names)
     left.set(xticks=[], yticks=[], xlabel="map, first axis", ylabel="map, second axis")
+    left.margins(0.12)  # room for names at the rim
     handles, texts = left.get_legend_handles_labels()
     left.legend(handles[-1:], texts[-1:], loc="upper left", borderaxespad=0)
 
@@ -112,11 +137,34 @@ def selection_on_a_map(
     scatter(right, line, labels, size=16)
     right.axvline(d[n], color="black", linestyle="--", lw=1.2)
     right.text(d[n], -0.62, " radius $D_{R,N}$", va="center", fontsize=10)
-    right.set(yticks=range(3), yticklabels=rows, ylim=(2.6, -0.8))
-    right.set(xlim=(-0.08 * float(d.max()), None))
-    mark(right, line, names)
-    right.set(xlabel="distance from R in the embedding (l2, no unit)")
+    right.set(yticks=range(3), yticklabels=rows, ylim=(2.6, -0.8), title="everyone")
+    _members_by_distance(below, d, labels, chosen)
+    below.axvline(d[n], color="black", linestyle="--", lw=1.2)
+    below.set(xlabel="distance from R in the embedding (l2, no unit)")
+    for ax in (right, below):
+        ax.set(xlim=(-0.06 * float(d.max()), 1.06 * float(d.max())))
+    figure.draw_without_rendering()  # names need the places
+    mark(left, xy, names)
     return figure
+
+
+def _members_by_distance(
+    ax: Axes, d: Tensor, labels: Hierarchy, chosen: Mapping[str, Quadruplets]
+) -> None:
+    """A line for each method: R at 0, and its three others where they are."""
+    colours = coarse_colours(len(labels.coarse_names))
+    markers = fine_markers(labels.coarse_of_fine)
+    for row, quadruplet in enumerate(chosen.values()):
+        ax.axhline(row, color="0.85", lw=1, zorder=0)
+        members = quadruplet.stack()[:, 0].tolist()
+        for role, i in zip(ROLES, members, strict=True):
+            look = dict(color=colours[labels.coarse[i]], mec="black", ms=8)
+            ax.plot(d[i], row, markers[labels.fine[i]], **look)
+            offset, side = NAME_PLACES[role]
+            tag(ax, (float(d[i]), row), role, offset, size=10, side=side)
+    titles = [METHOD_NAMES.get(method, method) for method in chosen]
+    ax.set(yticks=range(len(chosen)), yticklabels=titles, title="the chosen ones")
+    ax.set(ylim=(len(chosen) - 0.4, -0.6))
 
 
 def map_against_distance(
@@ -183,6 +231,7 @@ def maps(views: Mapping[str, Tensor], labels: Hierarchy) -> Figure:
         scatter(ax, xy, labels, size=14)
         ax.set(title=title, xticks=[], yticks=[])
         ax.set(xlabel="map, first axis", ylabel="map, second axis")
+        ax.margins(x=0.12)  # room for names at the rim
         taken: list[Tensor] = []
         span = xy.amax(0) - xy.amin(0)
         for c in labels.coarse.bincount().argsort(descending=True, stable=True):

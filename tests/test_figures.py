@@ -6,8 +6,10 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
-from qsel import figures, figures_maps
+from qsel import figures, figures_framework, figures_maps
 from qsel.config import preset
 from qsel.data.loading import ImageSet
 from qsel.hierarchy import Hierarchy
@@ -92,7 +94,9 @@ def test_framework_reads_its_numbers_off_the_model(cloud):
     four = select_quadruplets(
         None, labels.fine, labels.coarse, torch.tensor([0]), "random"
     )
-    written = "\n".join(texts(figures.framework(model, config.trunk, images, four)))
+    written = "\n".join(
+        texts(figures_framework.framework(model, config.trunk, images, four))
+    )
     weights = sum(p.numel() for p in trunk.parameters())
     for part in (
         f"small: {width} features\n{weights:,} weights",
@@ -136,6 +140,75 @@ def test_map_figures_mark_the_quadruplet_and_count_the_fields(cloud, chosen):
     assert sum(int(text.split()[0]) for text in texts(figure)) == 22
     figure = figures_maps.maps({"before": xy, "after": xy}, labels)
     assert [ax.get_title() for ax in figure.axes] == ["before", "after"]
+
+
+def written_at(ax, note) -> Bbox:
+    """Where a name stands, in pixels, without the line that leads to it."""
+    size = Text.get_window_extent(note)
+    x, y = ax.transData.transform(note.xy)
+    x, y = (v + o * ax.figure.dpi / 72 for v, o in zip((x, y), note.xyann, strict=True))
+    left = x if note.get_ha() == "left" else x - size.width
+    return Bbox.from_bounds(left, y - size.height / 2, size.width, size.height)
+
+
+@pytest.mark.parametrize("places", [[[0.0, 0.0]] * 5, [[0.0, 0.0], [0.01, 0.0]] * 3])
+def test_names_of_points_in_one_place_keep_apart(places):
+    points = torch.tensor([*places, [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    figure = Figure(figsize=(5, 5))
+    ax = figure.subplots()
+    ax.scatter(*points.T)
+    figures.mark(ax, points, {i: f"P⁺ {i}" for i in range(len(points))})
+    figure.canvas.draw()
+    boxes = [written_at(ax, note) for note in ax.texts]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    with_line = sum(note.arrow_patch is not None for note in ax.texts)
+    assert 0 < with_line < len(places)
+
+
+def test_random_has_a_negative_of_its_own_and_it_is_named():
+    one = Quadruplets(*torch.tensor([[0], [1], [2], [3]]))
+    other = Quadruplets(*torch.tensor([[0], [1], [4], [5]]))
+    names = figures.names_of({"random": other, "method1": one, "method2": one})
+    assert names == {0: "R", 1: "P⁺ 1+2+r", 2: "P⁻ 1+2", 3: "N", 4: "P⁻ r", 5: "N r"}
+    assert figures.names_of({"method2": one}) == dict(enumerate(figures.ROLES))
+
+
+def test_the_lines_of_the_chosen_are_true_distances(cloud):
+    x, labels = cloud
+    everyone = labels.references()
+    kept, chosen = torch.arange(24), {}
+    for method in ("method1", "method2", "random"):
+        found = select_quadruplets(x, labels.fine, labels.coarse, everyone, method)
+        chosen[method] = figures_maps.within(found, 3, kept)
+    figure = figures_maps.selection_on_a_map(x[:, :2], x, labels, chosen)
+    below = figure.axes[-1]
+    for row, (method, quadruplet) in enumerate(chosen.items()):
+        r = int(quadruplet.reference)
+        points = [
+            line.get_xydata()[0] for line in below.lines if len(line.get_xdata()) == 1
+        ]
+        at = [x for x, y in points if y == row]
+        d = [float(torch.dist(x[r], x[i])) for i in quadruplet.stack().flatten()]
+        assert at == pytest.approx(d), method
+    titles = [text.get_text() for text in below.get_yticklabels()]
+    assert titles == ["Method 1", "Method 2", "Random"]
+
+
+def test_figure_1_hides_withheld_photographs(cloud):
+    _, labels = cloud
+    pictures = torch.full((24, 3, 8, 8), 99, dtype=torch.uint8).numpy()
+    config = replace(preset("smoke"), weights=None, embedding_dim=7)
+    with torch.device("meta"):
+        trunk, width = build_trunk(config)
+        model = EmbeddingModel(trunk, Head(width, 3, 6, config))
+    four = Quadruplets(*torch.tensor([[0], [1], [4], [8]]))
+    for name, hidden in (("cars196 train", 4), ("synthcars train", 0)):
+        images = ImageSet.from_array(name, pictures, labels)
+        figure = figures_framework.framework(model, config.trunk, images, four)
+        assert texts(figure).count("not shown") == hidden
+        drawn = [image.get_array() for ax in figure.axes for image in ax.images]
+        assert all((array != 99).all() for array in drawn) == bool(hidden)
 
 
 def test_within_finds_the_members_again():
