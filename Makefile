@@ -1,4 +1,4 @@
-# make book · make test · make lint · make bench · make clean
+# make book · make pdf · make test · make lint · make bench · make clean
 # PRESET=smoke|laptop|frozen|paper, DATA=…, BENCH_OPTIONS=--tiny
 PRESET ?= laptop
 # The smoke preset only shows that everything runs: a fifth of the pictures will do.
@@ -11,9 +11,13 @@ BIN := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
 
-.PHONY: book test lint bench clean
+.PHONY: book pdf test lint bench clean
 book: .venv/installed
 	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
+
+# The stored pages as one file, _build/qsel.pdf; Chromium prints it.
+pdf: .venv/installed
+	$(BIN)/qsel book --stored --pdf
 
 test: .venv/installed
 	$(BIN)/python -m pytest
@@ -21,6 +25,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 # Timings: about 15 minutes on two cores that do nothing else.
 bench: .venv/installed

@@ -23,6 +23,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOME = "book/index.html"
 # What only a screen has a use for, or what its twin replaces.
 LEFT_OUT = ("a.headerlink", "#selection-lab", "noscript", "script", "link")
+SHORT = 20  # lines of code that no page break parts
 TITLE_PAGE = """
 <header class="title-page">
   <p class="print-title">{title}</p>
@@ -53,9 +54,14 @@ def print_command(program: str, page: Path, out: Path) -> list[str]:
     words = [program, "--headless", "--disable-gpu", "--no-first-run"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # as in a container
         words.append("--no-sandbox")
-    words += ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    words += [
+        "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]
     words += ["--allow-file-access-from-files"]
-    words += ["--virtual-time-budget=120000"]  # ms of the page's clock: until MathJax rests
+    words += [
+        "--virtual-time-budget=120000"
+    ]  # ms of the page's clock: until MathJax rests
     words += ["--no-pdf-header-footer", "--generate-pdf-document-outline"]
     return [*words, f"--print-to-pdf={out}", page.as_uri()]
 
@@ -132,11 +138,13 @@ def _chapter(path: Path, site: Path, folder: Path, chapters: list[Path]) -> str:
     name = _slug(path, site)
     for tag in article.select(", ".join(LEFT_OUT)):
         tag.decompose()
+    for summary in article.select("details.above-input > summary"):
+        summary.decompose()  # "Hide code cell source"
     for details in article.select("details"):
-        details["open"] = ""
-        summary = details.find("summary", recursive=False)
-        if summary and "above-input" in details.get("class", ()):
-            summary.decompose()  # "Hide code cell source"
+        details.name = "div"
+    for code in article.select("pre"):
+        if code.get_text().count("\n") <= SHORT:
+            code["class"] = [*code.get("class", ()), "whole"]
     for tag in article.select("[id]"):
         tag["id"] = f"{name}--{tag['id']}"
     for style in article.select("style"):

@@ -1,0 +1,86 @@
+"""Every page in a browser without a network: telephone, desk, light and dark."""
+
+import pytest
+
+WIDTHS = (1280, 390, 360)
+# The theme's own: it declares constants twice, and speaks of a mode not yet set.
+KNOWN = (
+    "Identifier 'THEBE_JS_URL' has already been declared",
+    "Got invalid theme mode: . Resetting to auto.",
+)
+PAGE, BOOK = 2_000_000, 40_000_000  # bytes
+SHARED = ("_static/mathjax", "_static/scripts/", "_static/styles/", "_static/vendor/")
+
+
+def test_a_page_is_whole_on_every_screen(visit, scheme, name):
+    page, trouble = visit(name)
+    assert [line for line in trouble if line not in KNOWN] == []
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    # Formulas are set, and none is left as it was typed, or in red.
+    formulas = page.locator("article .math").count()
+    assert page.locator("article .math mjx-container").count() >= formulas
+    assert not page.locator("article mjx-container [data-mml-node=merror]").count()
+    text = page.locator("article").evaluate(
+        "a => { const c = a.cloneNode(true);"
+        " c.querySelectorAll('pre, code, script').forEach(e => e.remove());"
+        " return c.textContent; }"
+    )
+    assert "\\(" not in text and "\\[" not in text
+    pictures = page.locator("article img")
+    for k in range(pictures.count()):
+        picture = pictures.nth(k)
+        assert (picture.get_attribute("alt") or "").strip(), picture.get_attribute(
+            "src"
+        )
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{width} px: {_widest(page, width)}"
+    assert [line for line in trouble if line not in KNOWN] == []
+
+
+def _widest(page, width: int) -> list[str]:
+    """What reaches over the edge, and stands in no box that scrolls or cuts."""
+    return page.evaluate(
+        """width => [...document.querySelectorAll("body *")].filter(e => {
+          if (e.getBoundingClientRect().right <= width + 1) return false;
+          for (let p = e.parentElement; p; p = p.parentElement)
+            if (p !== document.body && getComputedStyle(p).overflowX !== "visible")
+              return false;
+          return true;
+        }).map(e => e.outerHTML.slice(0, 120)).slice(-3)""",
+        width,
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light"], indirect=True)
+def test_download_and_print_need_no_network(visit, name, site):
+    page, _ = visit(name)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.evaluate("window.print = () => { window.printed = true }")
+    page.click(".dropdown-download-buttons > button")
+    page.click(".btn-download-pdf-button")
+    assert page.evaluate("window.printed")
+    source = page.locator(".btn-download-source-button").get_attribute("href")
+    assert source.endswith(".ipynb" if name.startswith("notebooks/") else ".md")
+    assert ((site / name).parent / source).resolve().is_file()
+
+
+def test_a_page_is_small(site, name):
+    """What a reader loads for this page alone, beside MathJax and the theme."""
+    from bs4 import BeautifulSoup
+
+    text = (site / name).read_text(encoding="utf-8")
+    html = BeautifulSoup(text, "html.parser")
+    named = {t.get("src") for t in html.select("[src]")}
+    named |= {t.get("href") for t in html.select("link[rel=stylesheet]")}
+    own = [
+        (site / name).parent / link.partition("?")[0]
+        for link in filter(None, named)
+        if "://" not in link and not any(part in link for part in SHARED)
+    ]
+    assert len(text.encode()) + sum(path.stat().st_size for path in own) < PAGE
+
+
+def test_the_book_is_small(site):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < BOOK
