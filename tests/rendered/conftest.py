@@ -65,6 +65,12 @@ def started():
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def axe(request) -> str | None:
+    path = request.config.getoption("--axe")
+    return path.read_text(encoding="utf-8") if path else None
+
+
 @pytest.fixture(scope="session", params=["light", "dark"])
 def scheme(request):
     return request.param

@@ -1,6 +1,9 @@
 """Every page in a browser without a network: telephone, desk, light and dark."""
 
+import accessibility
+import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 WIDTHS = (1280, 390, 360)
 # The theme's own: it declares constants twice, and speaks of a mode not yet set.
@@ -12,7 +15,11 @@ PAGE, BOOK = 2_000_000, 40_000_000  # bytes
 SHARED = ("_static/mathjax", "_static/scripts/", "_static/styles/", "_static/vendor/")
 
 
-def test_a_page_is_whole_on_every_screen(visit, scheme, name):
+def parsed(site, name: str) -> BeautifulSoup:
+    return BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
+
+
+def test_a_page_is_whole_on_every_screen(visit, scheme, name, axe):
     page, trouble = visit(name)
     assert [line for line in trouble if line not in KNOWN] == []
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
@@ -32,6 +39,7 @@ def test_a_page_is_whole_on_every_screen(visit, scheme, name):
         assert (picture.get_attribute("alt") or "").strip(), picture.get_attribute(
             "src"
         )
+    assert not axe or accessibility.found(page, axe) == []
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -54,24 +62,31 @@ def _widest(page, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light"], indirect=True)
-def test_download_and_print_need_no_network(visit, name, site):
-    page, _ = visit(name)
-    page.set_viewport_size({"width": 1280, "height": 900})
+@pytest.mark.parametrize("chosen", ["book/errata.html", "notebooks/3_method.html"])
+def test_download_and_print_need_no_network(visit, chosen):
+    page, _ = visit(chosen)
     page.evaluate("window.print = () => { window.printed = true }")
     page.click(".dropdown-download-buttons > button")
     page.click(".btn-download-pdf-button")
     assert page.evaluate("window.printed")
-    source = page.locator(".btn-download-source-button").get_attribute("href")
-    assert source.endswith(".ipynb" if name.startswith("notebooks/") else ".md")
-    assert ((site / name).parent / source).resolve().is_file()
+    page.click(".dropdown-download-buttons > button")
+    with page.expect_download() as download:
+        page.click(".btn-download-source-button")
+    assert download.value.path().stat().st_size > 1000
+
+
+def test_a_page_offers_its_source(site, name):
+    (button,) = parsed(site, name).select("a.btn-download-source-button")
+    end = ".ipynb" if name.startswith("notebooks/") else ".md"
+    source = (site / name).parent / button["href"]
+    assert source.suffix == end and source.is_file()
+    if end == ".ipynb":
+        nbformat.validate(nbformat.read(source, as_version=4))
 
 
 def test_a_page_is_small(site, name):
     """What a reader loads for this page alone, beside MathJax and the theme."""
-    from bs4 import BeautifulSoup
-
-    text = (site / name).read_text(encoding="utf-8")
-    html = BeautifulSoup(text, "html.parser")
+    html = parsed(site, name)
     named = {t.get("src") for t in html.select("[src]")}
     named |= {t.get("href") for t in html.select("link[rel=stylesheet]")}
     own = [
@@ -79,7 +94,9 @@ def test_a_page_is_small(site, name):
         for link in filter(None, named)
         if "://" not in link and not any(part in link for part in SHARED)
     ]
-    assert len(text.encode()) + sum(path.stat().st_size for path in own) < PAGE
+    assert (site / name).stat().st_size + sum(
+        path.stat().st_size for path in own
+    ) < PAGE
 
 
 def test_the_book_is_small(site):
