@@ -103,6 +103,7 @@ def test_chromium_prints_without_a_network(tmp_path, monkeypatch):
     words = book.print_command("chromium", page, out)
     assert words[0] == "chromium" and words[-1] == page.as_uri()
     assert f"--print-to-pdf={out}" in words and "--no-sandbox" in words
+    assert f"--user-data-dir={tmp_path / 'profile'}" in words
     assert "--host-resolver-rules=MAP * ~NOTFOUND" in words
     monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
     assert "--no-sandbox" not in book.print_command("chromium", page, out)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
 from bs4 import BeautifulSoup, Tag
-from pypdf import PdfReader, PdfWriter
+from pypdf import PdfReader
 
 from qsel import __version__
 from qsel.book import BookError
@@ -54,16 +54,18 @@ def print_command(program: str, page: Path, out: Path) -> list[str]:
     words = [program, "--headless", "--disable-gpu", "--no-first-run"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # as in a container
         words.append("--no-sandbox")
-    words += [
+    profile = page.parent / "profile"  # not that of a browser in use
+    return [
+        *words,
+        f"--user-data-dir={profile.absolute()}",
         "--disable-background-networking",
         "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--virtual-time-budget=120000",  # ms of the page's clock, for MathJax
+        "--no-pdf-header-footer",
+        "--generate-pdf-document-outline",
+        f"--print-to-pdf={out}",
+        page.absolute().as_uri(),
     ]
-    words += ["--allow-file-access-from-files"]
-    words += [
-        "--virtual-time-budget=120000"
-    ]  # ms of the page's clock: until MathJax rests
-    words += ["--no-pdf-header-footer", "--generate-pdf-document-outline"]
-    return [*words, f"--print-to-pdf={out}", page.as_uri()]
 
 
 def pdf(root: Path) -> Path:
@@ -79,7 +81,7 @@ def pdf(root: Path) -> Path:
     page = root / "_build" / "pdf" / "book.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     numbers: dict[str, int] = {}
-    for _ in range(2):
+    for _ in ("to count", "to keep"):
         page.write_text(one_page(site, page.parent, numbers), encoding="utf-8")
         out.unlink(missing_ok=True)
         done = subprocess.run(
@@ -88,7 +90,6 @@ def pdf(root: Path) -> Path:
         if done.returncode or not out.is_file():
             raise BookError(f"{program} printed nothing:\n{done.stderr[-2000:]}")
         numbers = _first_pages(out)
-    _name(out, site)
     return out
 
 
@@ -210,14 +211,6 @@ def _first_pages(printed: Path) -> dict[str, int]:
         if number is not None:
             found[name.lstrip("/")] = number + 1
     return found
-
-
-def _name(printed: Path, site: Path) -> None:
-    """Title and author, in the place where a reader of PDF files looks for them."""
-    writer = PdfWriter(clone_from=printed)
-    title = _title(_read(site / HOME))
-    writer.add_metadata({"/Title": title, "/Author": "the qsel authors"})
-    writer.write(printed)
 
 
 def _read(path: Path) -> BeautifulSoup:
