@@ -187,6 +187,19 @@ def test_every_page_is_in_the_contents_once():
     assert names <= set(listed)
 
 
+def test_every_word_of_the_glossary_leads_to_a_chapter():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    (entries,) = re.findall(r"```{glossary}\n(.*?)```", page, re.DOTALL)
+    words = []
+    for entry in entries.strip().split("\n\n"):
+        word, text = entry.split("\n", 1)
+        words.append(word)
+        assert re.search(r"\]\((\.\./notebooks/|erratum-|the-|[\w-]+\.md)", text), word
+    # In the order of a dictionary, in which signs and capitals do not count.
+    keys = [re.sub(r"[^a-z0-9@]", "", word.partition(",")[0].lower()) for word in words]
+    assert keys == sorted(keys) and len(set(words)) == len(words)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_stored_notebooks_are_clean(path):
     text = path.read_text(encoding="utf-8")
