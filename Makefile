@@ -1,4 +1,4 @@
-# make book · make test · make lint · make bench · make clean
+# make book · make pdf · make test · make lint · make bench · make clean
 # make exercises · make slides: for a class, see book/teaching.md
 # PRESET=smoke|laptop|frozen|paper, DATA=…, BENCH_OPTIONS=--tiny
 PRESET ?= laptop
@@ -12,9 +12,13 @@ BIN := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
 
-.PHONY: book test lint bench exercises slides clean
+.PHONY: book pdf test lint bench exercises slides clean
 book: .venv/installed
 	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
+
+# The stored pages as one file, _build/qsel.pdf; Chromium prints it.
+pdf: .venv/installed
+	$(BIN)/qsel book --stored --pdf
 
 test: .venv/installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
@@ -22,6 +26,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 # Timings: about 15 minutes on two cores that do nothing else.
 bench: .venv/installed

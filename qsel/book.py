@@ -23,6 +23,7 @@ from qsel.notebooks import (
     run_table,
     stop_kernels,
 )
+from qsel.publish import notebooks as public
 from qsel.storage import locked
 
 SHOWN = ("method2", 0)  # the run whose notebook is a page of the book
@@ -159,17 +160,30 @@ def _stale(page: Path, root: Path) -> str | None:
     return f"{', '.join(parts)} changed" if parts else None
 
 
-def render(source: Path, root: Path, strict: bool = False) -> Path:
+def render(
+    source: Path, root: Path, strict: bool = False, repository: str | None = None
+) -> Path:
     """Render a folder of sources to ``_build/html`` of the root.
+
+    Args:
+        source: folder with ``_config.yml`` and ``_toc.yml``.
+        root: of the repository.
+        strict: warnings are errors.
+        repository: its public address; without one no page has a button to it.
 
     Raises:
         BookError: the renderer failed; its output stands above.
+        ValueError: not the address of a repository.
     """
     program = Path(sys.executable).with_name("jupyter-book")  # of this environment
-    words = [str(program), "build", str(source)]
-    words += ["--path-output", str(root), *(["-W", "-n", "--keep-going"] * strict)]
+    words = [str(program), "build", str(source), "--path-output", str(root)]
+    words += ["-W", "-n", "--keep-going"] * strict
+    if repository:
+        words += ["--config", str(public.config(root, repository))]
     if subprocess.run(words).returncode:
         raise BookError("the book could not be rendered; the reason stands above")
+    if repository:
+        public.lead_to_branch(root / "_build" / "html", repository)
     return root / "_build" / "html" / "index.html"
 
 

@@ -347,12 +347,23 @@ def book_command(
     ] = False,
     jobs: Jobs = None,
     strict: Annotated[bool, typer.Option(help="Warnings are errors.")] = False,
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            help="https://github.com/OWNER/NAME: pages get buttons that lead there, "
+            "and notebooks one to Colab, see `qsel colab`."
+        ),
+    ] = None,
+    pdf: Annotated[
+        bool, typer.Option(help="Print the book to _build/qsel.pdf, with Chromium.")
+    ] = False,
 ) -> None:
     """Execute every notebook and render the book; what is fresh is not repeated.
 
     Example: `qsel book --preset smoke`
     """
     from qsel import book
+    from qsel.publish import book as printed
 
     root = Path.cwd()
     if check:
@@ -363,10 +374,32 @@ def book_command(
             raise typer.Exit(1) from error
         print("every page, notebooks and errata, matches what it shows")
         return
+    if pdf:
+        printed.browser()  # its lack is said before the work, not after it
     if not stored:
         book.execute_all(root, preset, data, seeds, store, jobs)
-    page = book.render(root if stored else book.stage(root), root, strict)
+    source = root if stored else book.stage(root)
+    page = book.render(source, root, strict, repository)
     print(f"the book: {page.as_uri()}")
+    if pdf:
+        print(f"on paper: {printed.pdf(root).as_uri()}")
+
+
+@app.command()
+def colab(
+    repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME")],
+    out: Annotated[Path, typer.Option(help="Folder for the notebooks.")],
+) -> None:
+    """Copy the notebooks, each with a first cell that installs the package on Colab.
+
+    Colab finds them on the branch `colab`; .github/workflows/pages.yml puts them there.
+
+    Example: `qsel colab --repository https://github.com/OWNER/NAME --out colab`
+    """
+    from qsel.publish import notebooks
+
+    copies = notebooks.for_colab(Path.cwd(), repository, out)
+    print(f"{len(copies)} notebooks in {out / 'notebooks'}")
 
 
 @app.command()

@@ -103,7 +103,9 @@ def show_targets(record: dict, gpu: dict | None = None) -> Styler | Markdown:
             "measured": [
                 "not run" if pd.isna(m) else number(m) for m in frame.measured
             ],
-            "": [{True: "met", False: "missed", None: "–"}[met] for met in frame.met],
+            "result": [
+                {True: "met", False: "missed", None: "–"}[met] for met in frame.met
+            ],
         },
     ).set_axis(frame.work)
     return show_table(shown, "work")

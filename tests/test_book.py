@@ -229,3 +229,28 @@ def test_render_fails_with_the_renderer(tmp_path, monkeypatch):
     with pytest.raises(BookError, match="could not be rendered"):
         render(tmp_path, tmp_path, strict=True)
     assert "-W" in calls[1]
+
+
+def test_render_with_an_address_and_without(tmp_path, monkeypatch):
+    calls = []
+
+    def run(words, **options):
+        calls.append(words)
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    source = "html: {}\nsphinx: {config: {html_theme_options: {}}}"
+    (tmp_path / "_config.yml").write_text(source)
+    link = "https://colab.research.google.com/github/a/b/blob/{}/notebooks/1.ipynb"
+    page = tmp_path / "_build" / "html" / "1.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(link.format("main"))
+    render(tmp_path, tmp_path)
+    assert "--config" not in calls[0] and page.read_text() == link.format("main")
+    render(tmp_path, tmp_path, repository="https://github.com/a/b")
+    config = calls[1][calls[1].index("--config") + 1]
+    assert config == str(tmp_path / "_build" / "_config.yml")
+    assert page.read_text() == link.format("colab")
+    with pytest.raises(ValueError, match="OWNER/NAME"):
+        render(tmp_path, tmp_path, repository="a/b")
+    assert len(calls) == 2

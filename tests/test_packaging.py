@@ -96,6 +96,29 @@ def test_one_version_everywhere():
     assert metadata.version("qsel") == PROJECT["version"]
 
 
+def test_index_and_citation_file_cite_the_same():
+    page = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    paper, software = map(_fields, re.findall(r"```bibtex\n(.*?)```", page, re.DOTALL))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for key in ("title", "version", "license"):
+        assert software[key] == str(citation[key])
+    assert software["author"] == " and ".join(a["name"] for a in citation["authors"])
+    preferred = citation["preferred-citation"]
+    for key in ("title", "year", "doi"):
+        assert paper[key] == str(preferred[key])
+    assert paper["pages"] == f"{preferred['start']}--{preferred['end']}"
+    names = [author["family-names"] for author in preferred["authors"]]
+    written = [name.partition(",")[0] for name in paper["author"].split(" and ")]
+    assert written == [name.replace("ç", "c") for name in names]
+
+
+def _fields(entry: str) -> dict[str, str]:
+    """The fields of a BibTeX entry, without braces and accents."""
+    found = re.findall(r"(\w+)\s*=\s*\{(.*?)\},?\s*(?=\n)", entry, re.DOTALL)
+    plain = {key: re.sub(r"\\c\b|[{}]", "", value) for key, value in found}
+    return {key: " ".join(value.split()) for key, value in plain.items()}
+
+
 def test_the_package_imports_only_what_it_requires():
     """Every import of a third party is a requirement."""
     import ast
@@ -107,11 +130,13 @@ def test_the_package_imports_only_what_it_requires():
         "umap": "umap-learn",
         "yaml": "pyyaml",
         "faiss": "faiss-cpu",
+        "bs4": "beautifulsoup4",
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.
     through = {"nbformat": "papermill", "jupyter_client": "papermill"}
     through["IPython"] = "jupyter"
+    through["yaml"] = "jupyter-book"
     through["matplotlib_inline"] = "jupyter"
     for path in (ROOT / "qsel").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -160,6 +185,19 @@ def test_every_page_is_in_the_contents_once():
     pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md")]
     names = {page.relative_to(ROOT).with_suffix("").as_posix() for page in pages}
     assert names <= set(listed)
+
+
+def test_every_word_of_the_glossary_leads_to_a_chapter():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    (entries,) = re.findall(r"```{glossary}\n(.*?)```", page, re.DOTALL)
+    words = []
+    for entry in entries.strip().split("\n\n"):
+        word, text = entry.split("\n", 1)
+        words.append(word)
+        assert re.search(r"\]\((\.\./notebooks/|erratum-|the-|[\w-]+\.md)", text), word
+    # In the order of a dictionary, in which signs and capitals do not count.
+    keys = [re.sub(r"[^a-z0-9@]", "", word.partition(",")[0].lower()) for word in words]
+    assert keys == sorted(keys) and len(set(words)) == len(words)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
