@@ -187,6 +187,18 @@ def test_every_page_is_in_the_contents_once():
     assert names <= set(listed)
 
 
+def test_the_index_lists_every_page_with_its_reading_time():
+    index = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[.+?\]\((.+?)\) \|.*\| (\d+) \|$", index, re.MULTILINE)
+    listed = {(ROOT / "book" / link).resolve(): int(minutes) for link, minutes in rows}
+    unlisted = {ROOT / "book" / name for name in ("index.md", "bibliography.md")}
+    pages = {*NOTEBOOKS, *(ROOT / "book").glob("*.md")} - unlisted
+    assert listed.keys() == pages
+    for page, minutes in listed.items():
+        said = re.search(r"Reading time: (\d+)", page.read_text(encoding="utf-8"))
+        assert said is None or int(said[1]) == minutes, page.name
+
+
 def test_every_word_of_the_glossary_leads_to_a_chapter():
     page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
     (entries,) = re.findall(r"```{glossary}\n(.*?)```", page, re.DOTALL)
