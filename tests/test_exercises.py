@@ -182,6 +182,12 @@ def of_the_means(switch, base):
     return np.mean(list(switch.values())) - np.mean(list(base.values()))
 
 
+def empties_what_it_is_given(switch, base):
+    switch.clear()
+    base.clear()
+    return float("nan")
+
+
 def seeds_by_the_normal(difference, deviation):
     return max(2, int(np.ceil((1.96 * deviation / difference) ** 2)))
 
@@ -244,7 +250,7 @@ WRONG = {
     "4c": [by_the_normal, by_the_mean],
     "4.1a": ["the joint loss", "none of them"],
     "4.1b": [0.0, 1.0, 40],
-    "4.1c": [of_the_means],
+    "4.1c": [of_the_means, empties_what_it_is_given],
     "5a": ["nothing", "about 0.2 points"],
     "5b": [11, 13, 5],
     "5c": [seeds_by_the_normal],
@@ -268,43 +274,6 @@ def test_a_typical_slip_is_refused_in_a_sentence(name, answer, capsys):
     check(name, answer)
     out = capsys.readouterr().out
     assert re.fullmatch(rf"Exercise {re.escape(name)}: not yet: .{{8,}}[.?]\n", out)
-
-
-ODD = [
-    "",
-    "nothing of the kind",
-    True,
-    [],
-    (),
-    {},
-    object(),
-    float("nan"),
-    float("inf"),
-    1j,
-    b"7",
-    np.zeros(3),
-    torch.zeros(2, 2),
-    ([], [], []),
-    (("a", "b", "c"),) * 2,
-    ("a", "b", "c"),
-    ([float("nan")] * 2,) * 3,
-    int,
-    len,
-    lambda: 1,
-    lambda *arguments: "text",
-    lambda *arguments: float("nan"),
-    lambda *arguments: 1 / 0,
-    lambda *arguments: torch.zeros(7, 7),
-]
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_no_answer_raises(name, capsys):
-    for answer in ODD:
-        check(name, answer)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(ODD)
-    assert all(line.startswith(f"Exercise {name}: not yet: ") for line in lines)
 
 
 # --- the machinery ---------------------------------------------------------------
@@ -338,6 +307,8 @@ def test_an_unknown_exercise_is_named():
 def test_numbers_say_the_direction_and_known_slips_their_name():
     near(2.02, 2.0, 0.05)
     near(torch.tensor([2.0]), 2.0, 0.05)
+    with pytest.raises(Slip, match="expected a number, not a ndarray"):
+        near(np.array([2.0, 2.0]), 2.0, 0.05)
     with pytest.raises(Slip, match="1.5 is too low"):
         near(1.5, 2.0, 0.05)
     with pytest.raises(Slip, match="3 is too high"):

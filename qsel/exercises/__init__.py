@@ -14,9 +14,11 @@ import dis
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from types import CodeType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,13 +131,27 @@ def number(answer: object) -> float:
     """The answer as a finite number; a ``Slip`` if it is none."""
     if isinstance(answer, str | bytes):
         raise Slip(f"expected a number, not the text {answer!r}")
-    try:
-        value = float(answer)
+    try:  # arrays and tensors of one number are that number
+        value = float(answer.item() if hasattr(answer, "item") else answer)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Slip(f"expected a number, not a {type(answer).__name__}") from None
     if not abs(value) < float("inf"):
         raise Slip(f"{value} is no number to compare with")
     return value
+
+
+def parts(answer: object, count: int, expected: str) -> list:
+    """The parts of an answer: of a list, a tuple, an array or a tensor.
+
+    Args:
+        answer: anything.
+        count: how many there have to be.
+        expected: what to say where there are not.
+    """
+    several = isinstance(answer, list | tuple | np.ndarray | Tensor)
+    if not several or getattr(answer, "ndim", 1) == 0 or len(answer) != count:
+        raise Slip(f"expected {expected}")
+    return list(answer)
 
 
 def near(
@@ -233,9 +249,8 @@ def ask(function: object, what: str, arguments: Sequence) -> Tensor:
     """
     if not callable(function):
         raise Slip(f"expected a function, not {_short(function)}")
-    copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
     try:
-        answer = function(*copies)
+        answer = function(*deepcopy(arguments))
     except Exception as error:
         said = " ".join(str(error).split())[:160]
         raise Slip(
@@ -250,7 +265,14 @@ def ask(function: object, what: str, arguments: Sequence) -> Tensor:
 
 
 def _tensor(value: object) -> Tensor:
-    return torch.as_tensor(value).detach().cpu().double()
+    try:
+        found = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):  # a fraction, a reversed array
+        array = np.asarray(value)
+        if array.dtype.kind not in "Obiuf":  # a text is no number, "1" neither
+            raise
+        found = torch.as_tensor(array.astype(float))
+    return found.detach().cpu().double()
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qsel import select_quadruplets
-from qsel.exercises import Case, Slip, choose, exercise, hold
+from qsel.exercises import Case, Slip, choose, exercise, hold, number, parts
 
 # The points of exercise 3.3c: R is point 0.
 PLANE = (
@@ -88,24 +88,18 @@ def by_hand(answer: object) -> str:
         method: tuple(_positives(x, fine, coarse, method))
         for method in ("method1", "method2")
     }
-    if not isinstance(answer, list | tuple) or len(answer) != 2:
-        raise Slip("expected two triples: Method 1's and Method 2's P+, P-, N")
-    for (method, truth), given in zip(right.items(), answer, strict=True):
+    why = {
+        "P+": "does it lie outside the sphere, and what does the rule compare?",
+        "P-": "does any candidate lie outside; and if not, what then?",
+        "N": "is it the nearest point of another coarse class?",
+    }
+    two = parts(answer, 2, "two triples: Method 1's and Method 2's P+, P-, N")
+    for (method, truth), given in zip(right.items(), two, strict=True):
         title = f"Method {method[-1]}"
-        try:
-            given = [int(i) for i in given]
-        except (TypeError, ValueError):
-            raise Slip(f"{title}: expected three places: P+, P-, N") from None
-        if len(given) != 3:
-            raise Slip(f"{title}: expected three places: P+, P-, N")
-        why = {
-            "N": "is it the nearest point of another coarse class?",
-            "P+": "does it lie outside the sphere, and what does the rule compare?",
-            "P-": "does any candidate lie outside; and if not, what then?",
-        }
-        for role, place, wanted in zip(("P+", "P-", "N"), given, truth, strict=True):
+        three = parts(given, 3, f"three points of {title}: P+, P-, N")
+        for role, place, wanted in zip(why, map(number, three), truth, strict=True):
             if place != wanted:
-                raise Slip(f"{title}, {role}: {place} is not it; {why[role]}")
+                raise Slip(f"{title}, {role}: {place:g} is not it; {why[role]}")
     return (
         "P- comes from the fallback, the furthest inside, since no point of its class "
         "lies outside."
