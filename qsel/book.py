@@ -23,7 +23,6 @@ from qsel.notebooks import (
     run_table,
     stop_kernels,
 )
-from qsel.publish import notebooks as public
 from qsel.storage import locked
 
 SHOWN = ("method2", 0)  # the run whose notebook is a page of the book
@@ -32,6 +31,20 @@ COPIED = ("_config.yml", "_toc.yml", "book", "qsel", "results")
 
 class BookError(RuntimeError):
     """The book could not be executed or rendered, or has stale pages."""
+
+
+def sources(root: Path) -> Path:
+    """The root of the repository itself, where the book's sources lie there.
+
+    Raises:
+        BookError: they do not.
+    """
+    if not (root / "_toc.yml").is_file():
+        raise BookError(
+            f"no _toc.yml in {root}; run from the root of the repository, where the "
+            "book's sources lie"
+        )
+    return root
 
 
 def stage(root: Path) -> Path:
@@ -62,12 +75,7 @@ def execute_all(
             executing this book.
         NotebookError: nothing can run as asked.
     """
-    if not (root / "_toc.yml").is_file():
-        raise BookError(
-            f"no _toc.yml in {root}; run from the root of the repository, where the "
-            "book's sources lie"
-        )
-    with locked(root / "_build" / "lock") as mine:
+    with locked(sources(root) / "_build" / "lock") as mine:
         if not mine:
             raise BookError(
                 f"another program is executing the book in {root}; wait for it, or use "
@@ -131,10 +139,10 @@ def check(root: Path) -> None:
 
     Raises:
         BookError: pages that are no longer what would be executed now; each is named,
-            with what changed.
+            with what changed. Or there are no sources.
     """
     stale = []
-    for page in sorted((root / "notebooks").glob("*.ipynb")):
+    for page in sorted((sources(root) / "notebooks").glob("*.ipynb")):
         if why := _stale(page, root):
             stale.append(f"  notebooks/{page.name}: {why}")
     if tables_errata.is_stale(root):
@@ -161,7 +169,7 @@ def _stale(page: Path, root: Path) -> str | None:
 
 
 def render(
-    source: Path, root: Path, strict: bool = False, repository: str | None = None
+    source: Path, root: Path, strict: bool = False, config: Path | None = None
 ) -> Path:
     """Render a folder of sources to ``_build/html`` of the root.
 
@@ -169,21 +177,18 @@ def render(
         source: folder with ``_config.yml`` and ``_toc.yml``.
         root: of the repository.
         strict: warnings are errors.
-        repository: its public address; without one no page has a button to it.
+        config: a file with other settings than the sources' own.
 
     Raises:
         BookError: the renderer failed; its output stands above.
-        ValueError: not the address of a repository.
     """
     program = Path(sys.executable).with_name("jupyter-book")  # of this environment
     words = [str(program), "build", str(source), "--path-output", str(root)]
     words += ["-W", "-n", "--keep-going"] * strict
-    if repository:
-        words += ["--config", str(public.config(root, repository))]
+    if config:
+        words += ["--config", str(config)]
     if subprocess.run(words).returncode:
         raise BookError("the book could not be rendered; the reason stands above")
-    if repository:
-        public.lead_to_branch(root / "_build" / "html", repository)
     return root / "_build" / "html" / "index.html"
 
 

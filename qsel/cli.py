@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from qsel.commands import Data, Jobs, Preset
+from qsel.commands import book as commands
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -16,21 +19,6 @@ app = typer.Typer(
     "\n\nA first run: `qsel data`, then `qsel train --preset smoke --out runs/first`.",
 )
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help="'synthcars' (drawn by the package), the folder of Stanford Cars 196, or "
-        "a folder of images as coarse/fine/image.jpg. Options follow a question mark: "
-        "'stanford_cars?parts=train&coarse=body9'."
-    ),
-]
-Preset = Annotated[
-    str,
-    typer.Option(
-        help="smoke: seconds, shows that it runs. laptop: minutes on a CPU. frozen: a "
-        "linear layer on a frozen trunk. paper: ResNet-101 at 224 px, for a GPU."
-    ),
-]
 Method = Annotated[
     str,
     typer.Option(help="random, method1, method2, or hardest_negative (a control)."),
@@ -41,13 +29,6 @@ Settings = Annotated[
         "--set",
         help="Change a setting of the preset, as name=value; may be repeated. All "
         "names stand in qsel/config.py.",
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Notebooks at once; default: one for each GPU, or up to 4 on a CPU.",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
@@ -325,121 +306,8 @@ def tune(
         print(f"{method}: {found}")
 
 
-@app.command("book")
-def book_command(
-    data: Data = "synthcars",
-    preset: Preset = "laptop",
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Runs of each row; default: the preset's.")
-    ] = None,
-    store: Annotated[
-        bool, typer.Option(help="Bring the executed notebooks back to notebooks/.")
-    ] = False,
-    stored: Annotated[
-        bool, typer.Option(help="Execute nothing: render the outputs in notebooks/.")
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option(
-            help="Execute and render nothing: name the stored pages that no longer "
-            "match the code, data and results that they show."
-        ),
-    ] = False,
-    jobs: Jobs = None,
-    strict: Annotated[bool, typer.Option(help="Warnings are errors.")] = False,
-    repository: Annotated[
-        str | None,
-        typer.Option(
-            help="https://github.com/OWNER/NAME: pages get buttons that lead there, "
-            "and notebooks one to Colab, see `qsel colab`."
-        ),
-    ] = None,
-    pdf: Annotated[
-        bool, typer.Option(help="Print the book to _build/qsel.pdf, with Chromium.")
-    ] = False,
-) -> None:
-    """Execute every notebook and render the book; what is fresh is not repeated.
-
-    Example: `qsel book --preset smoke`
-    """
-    from qsel import book
-    from qsel.publish import book as printed
-
-    root = Path.cwd()
-    if check:
-        try:
-            book.check(root)
-        except book.BookError as error:
-            print(f"qsel: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-        print("every page, notebooks and errata, matches what it shows")
-        return
-    if pdf:
-        printed.browser()  # its lack is said before the work, not after it
-    if not stored:
-        book.execute_all(root, preset, data, seeds, store, jobs)
-    source = root if stored else book.stage(root)
-    page = book.render(source, root, strict, repository)
-    print(f"the book: {page.as_uri()}")
-    if pdf:
-        print(f"on paper: {printed.pdf(root).as_uri()}")
-
-
-@app.command()
-def colab(
-    repository: Annotated[str, typer.Option(help="https://github.com/OWNER/NAME")],
-    out: Annotated[Path, typer.Option(help="Folder for the notebooks.")],
-) -> None:
-    """Copy the notebooks, each with a first cell that installs the package on Colab.
-
-    Colab finds them on the branch `colab`; .github/workflows/pages.yml puts them there.
-
-    Example: `qsel colab --repository https://github.com/OWNER/NAME --out colab`
-    """
-    from qsel.publish import notebooks
-
-    copies = notebooks.for_colab(Path.cwd(), repository, out)
-    print(f"{len(copies)} notebooks in {out / 'notebooks'}")
-
-
-@app.command()
-def exercises(
-    out: Annotated[
-        Path, typer.Option(help="Folder for the notebooks of the class.")
-    ] = Path("_build/exercises"),
-) -> None:
-    """Write the chapters' notebooks for a class: no solutions, no outputs.
-
-    A file that is there with other contents is not replaced: it may hold answers.
-
-    Example: `qsel exercises --out lesson`
-    """
-    from qsel.exercises.notebooks import hand_out
-
-    for one in hand_out(Path.cwd(), out):
-        if one.path:
-            print(f"{one.path}: exercises {', '.join(one.names)}")
-        else:
-            print(f"left out: {one.source.name} has no exercises")
-
-
-@app.command()
-def slides(
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path(
-        "_build/slides"
-    ),
-) -> None:
-    """Write the stored figures of the book as SVG and PDF, with their captions.
-
-    Nothing is executed. Figures with thousands of points are PNG instead of SVG.
-
-    Example: `qsel slides --out figures`
-    """
-    from qsel.figures_slides import export
-
-    written = export(Path.cwd(), out)
-    count = "1 figure" if len(written) == 1 else f"{len(written)} figures"
-    print(f"{out}: {count}, with slides.pdf and captions.md")
+for command in (commands.book, commands.colab, commands.exercises, commands.slides):
+    app.command()(command)
 
 
 def main() -> None:

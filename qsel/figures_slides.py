@@ -17,6 +17,8 @@ import matplotlib
 import nbformat
 import typst
 
+from qsel.storage import made
+
 LAB = "fig-lab"  # the scenes of the selection lab, drawn for a page without scripts
 ENDINGS = {"image/svg+xml": ".svg", "image/png": ".png"}  # the first that there is
 PAGE = """\
@@ -49,7 +51,7 @@ class Slide:
         source: the page it stands on, from the root.
         caption: below it.
         alt: for those who do not see it.
-        picture: ".svg" or ".png", with its dot.
+        picture: ".svg" or ".png", with its dot; "" if a sentence stands in its place.
         content: of the file.
     """
 
@@ -75,19 +77,23 @@ def export(root: Path, out: Path) -> list[Slide]:
         root: of the repository, whose notebooks hold outputs.
         out: a folder, made if need be. Files of the same names are replaced.
 
+    Returns:
+        As ``figures``; those without a picture are not written.
+
     Raises:
-        SlidesError: no figures there; a figure without a stored picture, or two of one
-            name. Nothing is written then.
+        SlidesError: no figures there; a cell that was not executed, or two figures of
+            one name. Nothing is written then. Or a picture that cannot be read.
     """
     slides = figures(root)
-    out.mkdir(parents=True, exist_ok=True)
-    for slide in slides:
+    made(out)
+    shown = [slide for slide in slides if slide.picture]
+    for slide in shown:
         (out / slide.file).write_bytes(slide.content)
         name = f"{slide.name}.pdf"
         _typeset(PAGE, out, name, picture=slide.file, alt=slide.alt)
-    pages = [dict(picture=s.file, caption=s.caption, alt=s.alt) for s in slides]
+    pages = [dict(picture=s.file, caption=s.caption, alt=s.alt) for s in shown]
     _typeset(DECK, out, "slides.pdf", slides=json.dumps(pages))
-    (out / "captions.md").write_text(captions(slides), encoding="utf-8")
+    (out / "captions.md").write_text(captions(shown), encoding="utf-8")
     return slides
 
 
@@ -153,13 +159,19 @@ def captions(slides: list[Slide]) -> str:
 
 
 def _picture(outputs: list) -> tuple[str, bytes] | None:
-    """The last picture among a cell's outputs: how its file ends, and its content."""
+    """The last picture among a cell's outputs: how its file ends, and its content.
+
+    Both are empty where a sentence stands in its place, as for pictures that may not be
+    passed on, see ``qsel.figures.withheld``.
+    """
     for output in reversed(outputs):
         for kind, ending in ENDINGS.items():
             if kind in output.get("data", {}):
                 text = "".join(output["data"][kind])
                 drawn = kind == "image/svg+xml"
                 return ending, text.encode() if drawn else base64.b64decode(text)
+        if "text/markdown" in output.get("data", {}):
+            return "", b""
     return None
 
 

@@ -14,11 +14,10 @@ import nbformat
 from qsel import data as datasets
 from qsel.runs import PACKAGES
 
-# Sources that drive and print: no page shows them, nor what they compute.
+# Files and folders that drive and print: no notebook shows them, nor what they compute.
 DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
-DRIVING += ("tables_errata.py",)
-DRIVING += ("figures_lab.py",)  # for a page that is no notebook
-DRIVING += ("figures_slides.py",)
+DRIVING += ("figures_lab.py", "figures_slides.py", "tables_errata.py")
+DRIVING += ("commands", "publish")
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 
 
@@ -45,7 +44,11 @@ def fingerprint(
     if re.search(r"\b(tables_bench|figures_bench)\b", code):
         results += sorted((root / "benchmarks" / "results").glob("*.json"))
     package = Path(__file__).parent
-    sources = [p for p in sorted(package.rglob("*.py")) if p.name not in DRIVING]
+    sources = [
+        path
+        for path in sorted(package.rglob("*.py"))
+        if not {path.name, path.parent.name} & set(DRIVING)
+    ]
     data = parameters.get("data")
     return {
         "source": _digest(*(cell.source for cell in cells), *_contents(sources, 2)),

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, locks, and the folder that caches live in."""
+"""Folders, files written whole or not at all, locks, and where caches live."""
 
 import errno
 import fcntl
@@ -16,6 +16,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def cache_folder() -> Path:
     """The user's cache folder for qsel, or the one that QSEL_CACHE names."""
     return Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
+
+
+def made(folder: Path) -> Path:
+    """The folder itself, made if need be.
+
+    Raises:
+        OSError: there can be none of this name; the path is named.
+
+    Example:
+        >>> import tempfile
+        >>> made(Path(tempfile.mkdtemp()) / "new").is_dir()
+        True
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OSError(f"{folder} is a file, or lies in one; give a folder") from None
+    except OSError as error:
+        reason = os.strerror(error.errno).lower()
+        raise OSError(
+            f"the folder {folder} cannot be made: {reason}; give another one"
+        ) from error
+    return folder
 
 
 @contextmanager

@@ -231,7 +231,7 @@ def test_render_fails_with_the_renderer(tmp_path, monkeypatch):
     assert "-W" in calls[1]
 
 
-def test_render_with_an_address_and_without(tmp_path, monkeypatch):
+def test_render_with_other_settings(tmp_path, monkeypatch):
     calls = []
 
     def run(words, **options):
@@ -239,18 +239,12 @@ def test_render_with_an_address_and_without(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    source = "html: {}\nsphinx: {config: {html_theme_options: {}}}"
-    (tmp_path / "_config.yml").write_text(source)
-    link = "https://colab.research.google.com/github/a/b/blob/{}/notebooks/1.ipynb"
-    page = tmp_path / "_build" / "html" / "1.html"
-    page.parent.mkdir(parents=True)
-    page.write_text(link.format("main"))
     render(tmp_path, tmp_path)
-    assert "--config" not in calls[0] and page.read_text() == link.format("main")
-    render(tmp_path, tmp_path, repository="https://github.com/a/b")
-    config = calls[1][calls[1].index("--config") + 1]
-    assert config == str(tmp_path / "_build" / "_config.yml")
-    assert page.read_text() == link.format("colab")
-    with pytest.raises(ValueError, match="OWNER/NAME"):
-        render(tmp_path, tmp_path, repository="a/b")
-    assert len(calls) == 2
+    assert "--config" not in calls[0]
+    render(tmp_path, tmp_path, config=tmp_path / "other.yml")
+    assert calls[1][calls[1].index("--config") + 1] == str(tmp_path / "other.yml")
+
+
+def test_without_sources_nothing_is_fresh(tmp_path):
+    with pytest.raises(BookError, match="run from the root of the repository"):
+        check(tmp_path)

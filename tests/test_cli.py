@@ -16,7 +16,7 @@ from qsel import cli
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
-COMMANDS += ("exercises", "slides")
+COMMANDS += ("colab", "exercises", "slides")
 
 
 @pytest.fixture(autouse=True)
@@ -279,11 +279,48 @@ def test_table_refuses_an_unknown_row(qsel, photos, monkeypatch):
 def test_book_check_names_stale_pages(qsel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = notebook(tmp_path / "notebooks" / "page.ipynb", "1", parameters="")
+    refused(qsel("book", "--check"), "run from the root of the repository")
+    (tmp_path / "_toc.yml").touch()
     status, _, err = qsel("book", "--check")
     assert status == 1 and "notebooks/page.ipynb: never executed" in err
     page.unlink()
     status, out, _ = qsel("book", "--check")
     assert status == 0 and "every page" in out
+
+
+def test_book_refuses_what_excludes_each_other(qsel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(qsel("book", "--stored", "--store"), "--store and --stored exclude each")
+    refused(qsel("book", "--stored", "--check"), "--stored and --check exclude")
+    refused(qsel("book", "--check", "--pdf"), "--check and --pdf exclude")
+    refused(qsel("book", "--stored"), "run from the root of the repository")
+
+
+def test_book_with_an_address_and_without(qsel, tmp_path, monkeypatch):
+    """A wrong one is told before the work; a right one gets its buttons after it."""
+    rendered = []
+
+    def render(source, root, strict, config):
+        rendered.append(config)
+        return tmp_path / "_build" / "html" / "index.html"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("qsel.book.execute_all", None)
+    monkeypatch.setattr("qsel.book.render", render)
+    (tmp_path / "_toc.yml").touch()
+    settings = "html: {}\nsphinx: {config: {html_theme_options: {}}}"
+    (tmp_path / "_config.yml").write_text(settings)
+    link = "https://colab.research.google.com/github/a/b/blob/{}/notebooks/1.ipynb"
+    page = tmp_path / "_build" / "html" / "1.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(link.format("main"))
+    refused(qsel("book", "--repository", "a/b"), "https://github.com/OWNER/NAME")
+    assert qsel("book", "--stored")[0] == 0
+    assert page.read_text() == link.format("main")
+    status, _, err = qsel("book", "--stored", "--repository", "https://github.com/a/b")
+    assert status == 0, err
+    assert page.read_text() == link.format("colab")
+    assert rendered == [None, tmp_path / "_build" / "_config.yml"]
 
 
 # --- for a class -----------------------------------------------------------------

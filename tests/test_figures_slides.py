@@ -1,6 +1,7 @@
 """Figures for slides: taken from stored outputs, as they are."""
 
 import base64
+import io
 import re
 from pathlib import Path
 
@@ -19,8 +20,6 @@ SVG = (
 
 
 def png() -> str:
-    import io
-
     stream = io.BytesIO()
     Image.new("RGB", (40, 20), "white").save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
@@ -102,6 +101,19 @@ def test_a_figure_without_a_picture_is_named_and_nothing_written(root, tmp_path)
     with pytest.raises(SlidesError, match=r"picture of fig-none in notebooks/a\.ipynb"):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_that_a_page_withholds_is_left_out(root, tmp_path):
+    withheld = cell("fig-withheld", svg="")
+    withheld.outputs[1].data = {"text/markdown": "*Not shown: …*"}
+    folder = root(withheld, cell("fig-drawn", svg=SVG.format(r=5)))
+    found = export(folder, tmp_path / "out")
+    assert [(s.name, s.picture) for s in found] == [
+        *(("fig-withheld", ""), ("fig-drawn", ".svg")),
+    ]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"fig-drawn.svg", "fig-drawn.pdf", "slides.pdf", "captions.md"}
+    assert len(boxes(tmp_path / "out" / "slides.pdf")) == 1
 
 
 def test_two_figures_of_one_name_are_refused(root):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from tiny_notebook import notebook
 
+from qsel.book import BookError
 from qsel.publish.notebooks import TAG, checked, config, for_colab, lead_to_branch
 
 ADDRESS = "https://github.com/somebody/something"
@@ -16,6 +17,7 @@ ADDRESS = "https://github.com/somebody/something"
 def root(tmp_path):
     """Two notebooks, one of which is no longer as it was written by hand."""
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").touch()
     for name in ("1_one", "2_two"):
         notebook(tmp_path / "notebooks" / f"{name}.ipynb", "print(1)")
     return tmp_path
@@ -70,6 +72,7 @@ def test_every_notebook_installs_first_and_once(root, tmp_path):
     copies = for_colab(root, ADDRESS, out)
     assert [path.name for path in copies] == ["1_one.ipynb", "2_two.ipynb"]
     (out / "again").mkdir()
+    (out / "again" / "_toc.yml").touch()
     (out / "notebooks").rename(out / "again" / "notebooks")
     for copy in for_colab(out / "again", ADDRESS, out):
         found = nbformat.read(copy, as_version=4)
@@ -80,6 +83,18 @@ def test_every_notebook_installs_first_and_once(root, tmp_path):
         assert "%cd something\n%pip install" in first.source
         before = nbformat.read(root / "notebooks" / copy.name, as_version=4)
         assert rest == before.cells
+
+
+def test_the_books_own_notebooks_are_not_written_over(root, tmp_path):
+    before = (root / "notebooks" / "1_one.ipynb").read_bytes()
+    for out in (root, root / "notebooks" / ".."):
+        with pytest.raises(BookError, match="are the book's own; give another --out"):
+            for_colab(root, ADDRESS, out)
+    assert (root / "notebooks" / "1_one.ipynb").read_bytes() == before
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(BookError, match="run from the root of the repository"):
+        for_colab(elsewhere, ADDRESS, elsewhere / "out")
+    assert not elsewhere.exists()
 
 
 def test_notebooks_here_install_nothing(pytestconfig):

@@ -124,7 +124,8 @@ def test_printed_twice_for_the_numbers_of_the_contents(site, monkeypatch):
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(book, "browser", lambda: "chromium")
-    assert book.pdf(site.parents[1]) == site.parent / "qsel.pdf"
+    out = site.parent / "qsel.pdf"
+    assert book.pdf(site.parents[1]) == out and out.is_file()
     first, second = printed
     assert "<span>3</span>" not in first and "<span>3</span>" in second
 
@@ -141,5 +142,7 @@ def test_no_chromium_no_book_and_a_failure_are_said(tmp_path, site, monkeypatch)
         "run",
         lambda words, **_: subprocess.CompletedProcess(words, 1, "", "out of memory"),
     )
+    (site.parent / "qsel.pdf").write_text("the last one")
     with pytest.raises(BookError, match="out of memory"):
         book.pdf(tmp_path)
+    assert (site.parent / "qsel.pdf").read_text() == "the last one"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qsel.storage import cache_folder, locked, written_whole
+from qsel.storage import cache_folder, locked, made, written_whole
 
 
 def test_makes_the_folder_and_leaves_only_the_file(tmp_path):
@@ -123,3 +123,13 @@ with locked(Path(sys.argv[1])) as mine:
                 assert not again
     with locked(path) as mine:
         assert mine
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    assert made(tmp_path / "a" / "b") == made(tmp_path / "a" / "b")
+    (tmp_path / "file").touch()
+    for name in ("file", "file/below"):
+        with pytest.raises(OSError, match=f"{name} is a file, or lies in one"):
+            made(tmp_path / name)
+    with pytest.raises(OSError, match="cannot be made: file name too long; give"):
+        made(tmp_path / ("x" * 300))

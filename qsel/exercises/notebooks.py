@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 
 from qsel.exercises import all_exercises
-from qsel.storage import written_whole
+from qsel.storage import made, written_whole
 
 
 class HandOutError(RuntimeError):
@@ -67,7 +67,7 @@ def hand_out(root: Path, out: Path) -> list[HandOut]:
                 f"{path} is there and has other contents, perhaps somebody's answers; "
                 "move it away, or give another folder with --out"
             )
-    out.mkdir(parents=True, exist_ok=True)
+    made(out)
     for path, text in written.items():
         with written_whole(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")

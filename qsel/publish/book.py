@@ -18,6 +18,7 @@ from pypdf import PdfReader
 
 from qsel import __version__
 from qsel.book import BookError
+from qsel.storage import made, written_whole
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOME = "book/index.html"
@@ -78,18 +79,18 @@ def pdf(root: Path) -> Path:
     site, out = root / "_build" / "html", root / "_build" / "qsel.pdf"
     if not (site / HOME).is_file():
         raise BookError(f"no rendered book in {site}; render it first: qsel book")
-    page = root / "_build" / "pdf" / "book.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
+    page = made(root / "_build" / "pdf") / "book.html"
     numbers: dict[str, int] = {}
-    for _ in ("to count", "to keep"):
-        page.write_text(one_page(site, page.parent, numbers), encoding="utf-8")
-        out.unlink(missing_ok=True)
-        done = subprocess.run(
-            print_command(program, page, out), capture_output=True, text=True
-        )
-        if done.returncode or not out.is_file():
-            raise BookError(f"{program} printed nothing:\n{done.stderr[-2000:]}")
-        numbers = _first_pages(out)
+    with written_whole(out) as printed:
+        for _ in ("to count", "to keep"):
+            page.write_text(one_page(site, page.parent, numbers), encoding="utf-8")
+            printed.unlink(missing_ok=True)
+            done = subprocess.run(
+                print_command(program, page, printed), capture_output=True, text=True
+            )
+            if done.returncode or not printed.is_file():
+                raise BookError(f"{program} printed nothing:\n{done.stderr[-2000:]}")
+            numbers = _first_pages(printed)
     return out
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from qsel.book import BookError, sources
+from qsel.storage import made
+
 BRANCH = "colab"
 COLAB = "https://colab.research.google.com"
 MAIN = "main"
@@ -82,12 +85,19 @@ def for_colab(root: Path, repository: str, out: Path) -> list[Path]:
     """Copy every notebook to ``out/notebooks``, with the cell that installs in front.
 
     A notebook that has such a cell gets it anew, so there is never a second one.
+
+    Raises:
+        BookError: no notebooks there, or they would be written over.
+        ValueError: not the address of a repository.
     """
-    address = checked(repository)
+    address, own = checked(repository), sources(root) / "notebooks"
+    folder = out / "notebooks"
+    if folder.resolve() == own.resolve():
+        raise BookError(f"notebooks in {out} are the book's own; give another --out")
+    made(folder)
     source = CELL.format(repository=address, name=address.rpartition("/")[2])
     copies = []
-    (out / "notebooks").mkdir(parents=True, exist_ok=True)
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
+    for path in sorted(own.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         cell = nbformat.v4.new_code_cell(source, id=TAG, metadata={"tags": [TAG]})
         others = [
@@ -96,6 +106,6 @@ def for_colab(root: Path, repository: str, out: Path) -> list[Path]:
             if TAG not in c.get("metadata", {}).get("tags", [])
         ]
         notebook.cells = [cell, *others]
-        copies.append(out / "notebooks" / path.name)
+        copies.append(folder / path.name)
         nbformat.write(notebook, copies[-1])
     return copies
