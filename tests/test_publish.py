@@ -1,6 +1,7 @@
 """A public repository: its buttons, and notebooks that install what they need."""
 
 import json
+import re
 
 import nbformat
 import pytest
@@ -116,6 +117,8 @@ def test_only_the_workflow_publishes_and_it_names_no_address(pytestconfig):
             "setup-python",
             "upload-pages-artifact",
             "deploy-pages",
+            "upload-artifact",
+            "download-artifact",
         )
     }
     commands = "\n".join(step["run"] for step in steps if "run" in step)
@@ -123,3 +126,18 @@ def test_only_the_workflow_publishes_and_it_names_no_address(pytestconfig):
     assert text.count(repository) == 1 and "github.com/" not in text
     assert 'qsel book --stored --strict --repository "$REPOSITORY"' in commands
     assert 'qsel colab --repository "$REPOSITORY"' in commands
+
+
+def test_what_the_workflow_installs_may_not_write(pytestconfig):
+    workflow = pytestconfig.rootpath / ".github" / "workflows" / "pages.yml"
+    found = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    assert found["permissions"] == {}
+    for name, job in found["jobs"].items():
+        commands = "\n".join(step.get("run", "") for step in job["steps"])
+        writes = "write" in job["permissions"].values()
+        assert writes != (name == "render")
+        installs = re.search(r"\bpip |^qsel ", commands, re.MULTILINE)
+        assert bool(installs) == (name == "render")
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"] == {"persist-credentials": False}
