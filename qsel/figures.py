@@ -21,9 +21,17 @@ from torch import Tensor
 
 from qsel.data.loading import ImageSet
 from qsel.hierarchy import Hierarchy
+from qsel.methods import TITLES
 from qsel.selection import Quadruplets, select_quadruplets
 
 ROLES = ("R", "P⁺", "P⁻", "N")
+# The rows of Table 1, as figures name them.
+SHORT = {
+    method: title.replace(" Quadruplet Selection", "")
+    .replace("Proposed ", "")
+    .replace(", random positives", " (control)")
+    for method, title in TITLES.items()
+}
 MARKERS = "os^DvPX<>*hp"
 # Six hues of Okabe and Ito that colour-blind readers tell apart, violet and grey; each
 # as it is, darkened and lightened, so that 24 classes differ in hue or in lightness.

@@ -12,13 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qsel.figures import style
-from qsel.figures_results import COLOURS, MARKERS, SHORT
+from qsel.figures import SHORT, style
+from qsel.figures_results import COLOURS, MARKERS
 from qsel.methods import QUADRUPLETS
 from qsel.runs import Record
 
 PANELS = {"zero": "zero hinges (%)", "distance": "mean of both hinges"}
-NAMES = {method: SHORT[method].replace("\n", " ") for method in QUADRUPLETS}
 DASHES = dict(zip(QUADRUPLETS, (":", "--", "-.", "-"), strict=True))
 COLUMNS = ("method", "seed", "epoch", "drawn", "zero", "distance")
 
@@ -95,7 +94,7 @@ def _lines(ax: Axes, found: pd.DataFrame, quantity: str) -> None:
             continue
         by_epoch = own.groupby("epoch")[quantity].agg(["mean", "min", "max"])
         colour = COLOURS[method]
-        look = dict(color=colour, marker=MARKERS[method], ms=5, label=NAMES[method])
+        look = dict(color=colour, marker=MARKERS[method], ms=5, label=SHORT[method])
         ax.plot(by_epoch.index, by_epoch["mean"], DASHES[method], **look)
         ax.fill_between(
             by_epoch.index, by_epoch["min"], by_epoch["max"], color=colour, alpha=0.2
@@ -149,6 +148,6 @@ def say(curves: pd.DataFrame, title: str) -> str:
         return words
     found = {m: mean(m, ends[m]) for m in others}
     rest = ", ".join(
-        f"{NAMES[m]} {at.zero:.1f} % and {at.distance:.2f}" for m, at in found.items()
+        f"{SHORT[m]} {at.zero:.1f} % and {at.distance:.2f}" for m, at in found.items()
     )
     return f"{words} Share and mean in the last epochs of the other rows: {rest}."

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import coarse_colours, style
-from qsel.methods import TITLES
+from qsel.figures import SHORT, coarse_colours, style
 from qsel.table1_verdicts import paired
 
 # Colour for the coarse class, marker for the fine one.
@@ -257,11 +256,7 @@ def paired_differences(
         ax.plot(gap, [row] * len(gap), "o", color=COLOUR[R], alpha=0.6, mec="white")
         ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
     ax.axvline(0, color="0.4", lw=1, ls="--")
-    short = {
-        method: name.replace(" Quadruplet Selection", "").replace("Proposed ", "")
-        for method, name in TITLES.items()
-    }
-    names = [f"{short[a]}\nminus {short[b]}" for a, b in comparisons]
+    names = [f"{SHORT[a]}\nminus {SHORT[b]}" for a, b in comparisons]
     ax.set_yticks(range(rows), names, fontsize=8)
     ax.set(xlabel=f"difference in {metric} (percentage points)")
     ax.set_ylim(rows - 0.5, -0.5)

@@ -16,6 +16,7 @@ from qsel import losses
 from qsel.figures import (
     HALO,
     ROLES,
+    SHORT,
     coarse_colours,
     fine_markers,
     mark,
@@ -27,7 +28,6 @@ from qsel.figures import (
 from qsel.hierarchy import Hierarchy
 from qsel.selection import Quadruplets
 
-METHOD_NAMES = {"random": "Random", "method1": "Method 1", "method2": "Method 2"}
 # Where a name stands beside its point, so that N, P⁺ and P⁻ in one place keep apart.
 NAME_PLACES = {
     "R": ((0, 13), "center"),
@@ -162,7 +162,7 @@ def _members_by_distance(
             ax.plot(d[i], row, markers[labels.fine[i]], **look)
             offset, side = NAME_PLACES[role]
             tag(ax, (float(d[i]), row), role, offset, size=10, side=side)
-    titles = [METHOD_NAMES.get(method, method) for method in chosen]
+    titles = [SHORT[method] for method in chosen]
     ax.set(yticks=range(len(chosen)), yticklabels=titles, title="the chosen ones")
     ax.set(ylim=(len(chosen) - 0.4, -0.6))
 

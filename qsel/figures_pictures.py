@@ -16,8 +16,7 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import HALO, ROLES, style
-from qsel.figures_maps import METHOD_NAMES
+from qsel.figures import HALO, ROLES, SHORT, style
 from qsel.selection import Quadruplets
 
 LONGEST = 22  # letters of a class name under a small picture
@@ -165,7 +164,7 @@ def quadruplet_rows(
             ax.set_xlabel(f"{gap:.2f}: {fine}" if role != "R" else fine, fontsize=7)
             if row == 0:
                 ax.set_title(role)
-        axes[row, 0].set_ylabel(METHOD_NAMES.get(method, method))
+        axes[row, 0].set_ylabel(SHORT[method])
     return figure
 
 

@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 
 from qsel import ablations
 from qsel.ablations import SWITCHES
-from qsel.figures import style
+from qsel.figures import SHORT, style
 from qsel.methods import ROWS, TITLES
 from qsel.table1 import MEASURED, link, spread, summary
 from qsel.table1_verdicts import COMPARISONS, verdict
@@ -32,12 +32,7 @@ MARKERS = dict.fromkeys(ROWS, "o") | {
     "method1": "D",
     "method2": "^",
 }
-SHORT = {
-    method: title.replace(" Quadruplet Selection", "")
-    .replace("Proposed ", "")
-    .replace("Hardest negative, random positives", "Hardest negative\n(control)")
-    for method, title in TITLES.items()
-}
+TWO_LINES = {method: name.replace(" (", "\n(") for method, name in SHORT.items()}
 
 
 # --- tables and sentences --------------------------------------------------------
@@ -147,7 +142,7 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
         rows.append(
             {
                 "instead": escape(switch.words),
-                "row": SHORT[method].replace("\n", " "),
+                "row": SHORT[method],
                 "erratum": anchor,
                 "seeds": len(of_job),
                 **{
@@ -247,7 +242,7 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
             panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
     for panel in panels[:, 0]:
-        panel.set_yticks(range(len(ROWS)), [SHORT[m] for m in ROWS], fontsize=8)
+        panel.set_yticks(range(len(ROWS)), [TWO_LINES[m] for m in ROWS], fontsize=8)
         panel.set_ylim(len(ROWS) - 0.5, -0.5)  # the table's first row on top
     return figure
 
@@ -284,7 +279,7 @@ def ablation_dots(
         panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
         panel.minorticks_off()
         panel.set_xlabel(f"change in {metric}\n(percentage points)")
-    labels = [f"{name}, {SHORT[method]}" for name, method in pairs]
+    labels = [f"{name}, {TWO_LINES[method]}" for name, method in pairs]
     labels = [label.replace("\n(control)", "").replace("_", " ") for label in labels]
     panels[0].set_yticks(range(len(pairs)), labels, fontsize=8)
     panels[0].set_ylim(len(pairs) - 0.5, -0.5)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from qsel.config import preset
-from qsel.figures_curves import NAMES, gather, left_to_teach, say
-from qsel.methods import QUADRUPLETS
+from qsel.figures import SHORT
+from qsel.figures_curves import gather, left_to_teach, say
 from qsel.runs import Record
 
 
@@ -51,8 +51,8 @@ def test_lines_are_means_and_dots_are_seeds(folder):
     figure.canvas.draw()
     above, below = figure.axes
     lines = {line.get_label(): line for line in above.lines}
-    assert lines[NAMES["random"]].get_ydata().tolist() == pytest.approx([10, 60])
-    assert lines[NAMES["method2"]].get_ydata().tolist() == pytest.approx([10, 0])
+    assert lines[SHORT["random"]].get_ydata().tolist() == pytest.approx([10, 60])
+    assert lines[SHORT["method2"]].get_ydata().tolist() == pytest.approx([10, 0])
     band = above.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((0, 70))
     seeds = [c for c in above.collections if hasattr(c, "get_sizes")]
@@ -65,7 +65,7 @@ def test_lines_are_means_and_dots_are_seeds(folder):
 def test_looks_differ_without_colour(folder):
     figure = left_to_teach({"here": gather(folder)})
     named = [
-        line for line in figure.axes[0].lines if line.get_label() in NAMES.values()
+        line for line in figure.axes[0].lines if line.get_label() in SHORT.values()
     ]
     looks = {(line.get_linestyle(), line.get_marker()) for line in named}
     assert len(looks) == len(named) == 2
@@ -105,4 +105,3 @@ def test_the_sentence_follows_the_records(last, hinges, words):
 
 def test_the_sentence_names_the_other_rows(folder):
     assert say(gather(folder), "Here").endswith("other rows: Method 2 0.0 % and 0.40.")
-    assert set(NAMES) == set(QUADRUPLETS)

@@ -14,7 +14,7 @@ from qsel.ablations import SWITCHES
 from qsel.figures_results import (
     COLOURS,
     MARKERS,
-    SHORT,
+    TWO_LINES,
     ablation_dots,
     provenance,
     show_ablation_verdicts,
@@ -125,7 +125,7 @@ def test_one_dot_a_run():
         before = frame.loc[frame.method == "start", metric].mean()
         assert [line.get_xdata()[0] for line in dashed] == pytest.approx([before])
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == [SHORT[method] for method in ROWS]
+    assert labels == [TWO_LINES[method] for method in ROWS]
     low, high = figure.axes[0].get_ylim()
     assert low > high  # the table's first row on top
 
