@@ -190,7 +190,7 @@ def _thumbnail(
     frame: str,
     zoom: float = 0.8,
 ) -> None:
-    """A picture as wide as its place, 72 · zoom points, whatever its size in pixels."""
+    """A picture as wide as its place, 56 · zoom points, whatever its size in pixels."""
     picture = images[i].permute(1, 2, 0).numpy()
     zoom = 56 * zoom / max(picture.shape[:2])
     box = OffsetImage(picture, zoom=zoom, interpolation="nearest")

@@ -142,7 +142,17 @@ def test_no_chromium_no_book_and_a_failure_are_said(tmp_path, site, monkeypatch)
         "run",
         lambda words, **_: subprocess.CompletedProcess(words, 1, "", "out of memory"),
     )
-    (site.parent / "qsel.pdf").write_text("the last one")
+    (site.parent / "qsel.pdf").write_text("the last one")  # is kept
     with pytest.raises(BookError, match="out of memory"):
         book.pdf(tmp_path)
     assert (site.parent / "qsel.pdf").read_text() == "the last one"
+
+
+def test_a_chromium_that_hangs_is_said(tmp_path, site, monkeypatch):
+    def run(words, timeout, **options):
+        raise subprocess.TimeoutExpired(words, timeout)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(book, "browser", lambda: "chromium")
+    with pytest.raises(BookError, match="printed nothing in 1800 seconds"):
+        book.pdf(tmp_path)

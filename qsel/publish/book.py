@@ -25,6 +25,7 @@ HOME = "book/index.html"
 # What only a screen has a use for, or what its twin replaces.
 LEFT_OUT = ("a.headerlink", "#selection-lab", "noscript", "script", "link")
 SHORT = 20  # lines of code that no page break parts
+PATIENCE = 1800  # seconds for one print; on an idle machine it takes about one minute
 TITLE_PAGE = """
 <header class="title-page">
   <p class="print-title">{title}</p>
@@ -73,7 +74,8 @@ def pdf(root: Path) -> Path:
     """Print the rendered book, ``_build/html``, to ``_build/qsel.pdf``.
 
     Raises:
-        BookError: there is no Chromium, no rendered book, or nothing was printed.
+        BookError: there is no Chromium, no rendered book, or nothing was printed; a
+            PDF of before is kept then.
     """
     program = browser()
     site, out = root / "_build" / "html", root / "_build" / "qsel.pdf"
@@ -85,9 +87,16 @@ def pdf(root: Path) -> Path:
         for _ in ("to count", "to keep"):
             page.write_text(one_page(site, page.parent, numbers), encoding="utf-8")
             printed.unlink(missing_ok=True)
-            done = subprocess.run(
-                print_command(program, page, printed), capture_output=True, text=True
-            )
+            words = print_command(program, page, printed)
+            try:
+                done = subprocess.run(
+                    words, capture_output=True, text=True, timeout=PATIENCE
+                )
+            except subprocess.TimeoutExpired as error:
+                raise BookError(
+                    f"{program} printed nothing in {PATIENCE} seconds; try again on a "
+                    "machine that has less to do"
+                ) from error
             if done.returncode or not printed.is_file():
                 raise BookError(f"{program} printed nothing:\n{done.stderr[-2000:]}")
             numbers = _first_pages(printed)
