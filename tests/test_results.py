@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "results" / table1.RECORDED
 CARS = ROOT / "results" / table1.RECORDED_SYNTHCARS
 SWITCHED = ROOT / "results" / ablations.RECORDED
+SWITCHED_CARS = CARS.with_name(f"{CARS.name}-ablations")
 PHOTOGRAPHS = {"trunk": "lite0:lite0", "resize": 224}  # over the preset
 
 
@@ -98,13 +99,27 @@ def test_a_synthcars_record_is_of_the_tuned_preset(path):
 
 @pytest.mark.parametrize("path", records(SWITCHED))
 def test_an_ablation_changes_what_it_says(path):
-    record, switch = Record.load(path), ablations.SWITCHES[path.parents[1].name]
-    method, seed = record.config["method"], record.config["seed"]
-    base = preset("frozen", method).with_settings(PHOTOGRAPHS | {"seed": seed})
-    assert Config(**record.config) == base.with_settings(switch.changed(base))
-    own = Record.load(TABLE / path.parent.name / "record.json").data
-    assert (record.data == own) == (not switch.options)
+    record, name = Record.load(path), path.parents[1].name
+    own = Record.load(TABLE / path.parent.name / "record.json")
+    assert Config(**record.config) == switched(record, name, "frozen", PHOTOGRAPHS)
+    assert (record.data == own.data) == (not ablations.SWITCHES[name].options)
     assert "/" not in record.command
+
+
+@pytest.mark.parametrize("path", records(SWITCHED_CARS))
+def test_an_ablation_on_synthcars_does_so_too(path):
+    record, name = Record.load(path), path.parents[1].name
+    own = Record.load(CARS / path.parent.name / "record.json")
+    assert Config(**record.config) == switched(record, name, "laptop", {})
+    assert record.data == own.data and record.versions == own.versions
+
+
+def switched(record: Record, name: str, preset_name: str, shared: dict) -> Config:
+    """The settings that a record of an ablation should have."""
+    method, seed = record.config["method"], record.config["seed"]
+    found = ablations.jobs("data", preset_name, [name], shared)
+    (settings,) = [job.settings for job in found if job.method == method]
+    return preset(preset_name, method).with_settings(settings | {"seed": seed})
 
 
 def test_the_readme_shows_the_recorded_table_and_says_what_follows_from_it():
