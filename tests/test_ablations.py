@@ -129,8 +129,8 @@ def test_an_unknown_ablation_is_named():
 
 
 def test_a_preset_that_refuses_a_switch_says_so_before_anything_runs():
-    with pytest.raises(ValueError, match="whiten acts on frozen features"):
-        jobs("synthcars", "laptop", ["same_settings"])
+    with pytest.raises(ValueError, match="twice_as_long .* laptop .*epochs=1200000"):
+        jobs("synthcars", "laptop", ["twice_as_long"], {"epochs": 600_000})
 
 
 def test_folders_of_different_runs_differ():
