@@ -21,6 +21,8 @@ from qsel.runs import RunError
 from qsel.table1_verdicts import compare, of_row, sentence
 
 RECORDED = f"{table1.RECORDED}-ablations"  # below results/
+# SynthCars, the four rows with quadruplets at one setting.
+RECORDED_ALIKE = f"{table1.RECORDED_SYNTHCARS}-ablations/same_settings"
 SEEDS = 3
 ONE, TWO = ("method1",), ("method2",)
 
