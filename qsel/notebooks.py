@@ -155,6 +155,7 @@ def execute(
     check_parameters(notebook, parameters)
     wanted = pages.fingerprint(notebook, parameters, root, records)
     if page.exists() and pages.stored_fingerprint(page) == wanted:
+        pages.dress(page, notebook)
         return
     page.parent.mkdir(parents=True, exist_ok=True)
     unfinished = page.with_suffix(".part.ipynb")

@@ -13,6 +13,7 @@ import nbformat
 
 from qsel import data as datasets
 from qsel.runs import PACKAGES
+from qsel.storage import written_whole
 
 # Files and folders that drive and print: no notebook shows them, nor what they compute.
 DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
@@ -33,11 +34,7 @@ def fingerprint(
         ``make bench``, if they show those. "runs": the run records. 12 hexadecimal
         digits each.
     """
-    cells = [
-        cell
-        for cell in nbformat.read(notebook, as_version=4).cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
+    cells = _cells(nbformat.read(notebook, as_version=4))
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     recorded = re.search(r"\b(recorded|results)\b", code, re.IGNORECASE)
     results = sorted((root / "results").rglob("*.json")) if recorded else []
@@ -103,6 +100,34 @@ def tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     _number_tables(notebook)
+
+
+def dress(page: Path, notebook: Path) -> None:
+    """Give a page the captions, alt texts and tags that its notebook has by now.
+
+    They change nothing that is computed, so a page is not executed again for them.
+
+    Args:
+        page: executed from cells with the same sources.
+        notebook: those cells.
+    """
+    executed = nbformat.read(page, as_version=4)
+    kept = _cells(executed)
+    now = [cell.metadata for cell in _cells(nbformat.read(notebook, as_version=4))]
+    if now != [cell.metadata for cell in kept]:
+        for cell, metadata in zip(kept, now, strict=True):
+            cell.metadata = metadata
+        with written_whole(page) as unfinished:
+            nbformat.write(executed, unfinished)
+
+
+def _cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """All but the one with the values of parameters, which is no source."""
+    return [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
 
 
 def _number_tables(notebook: nbformat.NotebookNode) -> None:

@@ -159,6 +159,21 @@ def test_a_fresh_page_is_not_executed_again(tmp_path, executed):
     assert count(word="b") == count(word="b") == 4
 
 
+def test_a_fresh_page_takes_over_captions_and_tags(tmp_path, executed):
+    source, page = notebook(tmp_path / "page.ipynb"), tmp_path / "out" / "page.ipynb"
+    execute(source, page, {"word": "a"}, tmp_path)
+    written = nbformat.read(source, as_version=4)
+    written.cells[-1].metadata = {"tags": ["hide-output"], "mystnb": {"image": "new"}}
+    nbformat.write(written, source)
+    before = nbformat.read(page, as_version=4)
+    execute(source, page, {"word": "a"}, tmp_path)
+    after = nbformat.read(page, as_version=4)
+    assert len(executed) == 1
+    assert after.cells[-1].metadata == written.cells[-1].metadata
+    before.cells[-1].metadata = after.cells[-1].metadata
+    assert after == before
+
+
 def test_a_record_makes_the_page_that_shows_it_stale(tmp_path, executed):
     source, page = notebook(tmp_path / "page.ipynb"), tmp_path / "out.ipynb"
     record = tmp_path / "record.json"
