@@ -14,6 +14,7 @@ from qsel.data.carscene import (
     Points,
     Scene,
     at_depth,
+    circle,
     develop,
     disc,
     draw_background,
@@ -327,11 +328,8 @@ def draw_wheel(scene: Scene, shape: dict, x: float, z: float, far: bool) -> None
     radius = shape["wheel"]
 
     def ring(reach: float, corners: int = 28, turn: float = 0.0) -> Points:
-        turns = turn + np.linspace(0, 2 * np.pi, corners, endpoint=False)
-        return [
-            (x + reach * np.cos(t), radius + reach * np.sin(t), z - 0.01)
-            for t in turns.tolist()
-        ]
+        around = circle(corners, turn)
+        return [(x + reach * c, radius + reach * s, z - 0.01) for c, s in around]
 
     if far:
         scene.polygon(ring(radius), (18, 18, 18))

@@ -7,8 +7,9 @@ to test on, six body types of the train half with a single model. A model is a s
 and noise are drawn anew for every picture (``carscene``).
 
 Pictures are drawn once and kept in the user's cache folder, or in the folder that
-the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of the
-settings and of the drawing code, so a changed drawer never reads old pictures.
+the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of all
+that decides on a pixel: the settings, the drawing code, the versions of NumPy and
+Pillow. The processor is not among them (``carscene``).
 """
 
 import hashlib
@@ -166,8 +167,8 @@ def _draw_share(share: range, jobs: list[dict], pixels: np.ndarray, bar: tqdm) -
 def cache_file(seed: int, size: int, images_per_model: int) -> Path:
     """Where the pictures of these settings are kept."""
     key = hashlib.sha256()
-    for module in (cardrawing, carscene, carshapes):
-        key.update(Path(module.__file__).read_bytes())
+    for source in (cardrawing, carscene, carshapes, sys.modules[__name__]):
+        key.update(Path(source.__file__).read_bytes())
     versions = [np.__version__, PIL.__version__]
     key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
     return cache_folder() / f"synthcars-{key.hexdigest()[:16]}.npz"
