@@ -6,8 +6,10 @@ the nose (length), y up from the road, z from the near side (0) to the far side
 
 A picture is the same on every x86 processor: between the random bits and the pixels
 stand only sums, products, quotients and square roots, each of which IEEE 754 rounds
-in one way, and Pillow's fills. The last bit of ``np.power`` or ``math.sin`` depends on
-the processor or the system's C library (``power`` and ``cosine_sine`` replace them).
+in one way. The last bit of ``np.power`` or ``math.sin`` depends on the processor or the
+system's C library; ``power`` and ``cosine_sine`` replace them. On ARM, Pillow is
+compiled to multiply and add in one step: there 29 values of 2.7 million differ, all
+near the left margin, by 8 at most.
 """
 
 from functools import lru_cache
