@@ -4,9 +4,6 @@ The car is a side profile, swept across its width, seen from a little in front o
 behind and above; ``carscene`` says in which coordinates.
 """
 
-import json
-import sys
-
 import numpy as np
 
 from qsel.data.carscene import (
@@ -384,14 +381,3 @@ def draw_model(shape: dict, seed: list[int], size: int, count: int) -> np.ndarra
     """
     generators = (np.random.default_rng([*seed, i]) for i in range(count))
     return np.stack([draw_car(shape, generator, size) for generator in generators])
-
-
-def main() -> None:
-    """Read models from standard input (JSON), write their pictures to the output."""
-    for job in json.load(sys.stdin):
-        sys.stdout.buffer.write(draw_model(**job).tobytes())
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

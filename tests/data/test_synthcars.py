@@ -1,7 +1,6 @@
 """SynthCars: its labels, its pictures and its cache, drawn small."""
 
 import hashlib
-import json
 import math
 import os
 import platform
@@ -84,31 +83,51 @@ def test_is_a_zero_shot_split_of_images():
     assert cars.train[0].shape == (3, 16, 16) and cars.train[0].dtype == torch.uint8
 
 
-def test_same_seed_same_bytes_however_many_draw():
-    alone, two = draw(3, 16, 2, processes=1), draw(3, 16, 2, processes=2)
-    assert np.array_equal(alone, two)
-    assert not np.array_equal(alone, draw(4, 16, 2))
+def test_another_seed_draws_other_pictures():
+    assert not np.array_equal(draw(3, 16, 2), draw(4, 16, 2))
+
+
+# Without a main guard. A daemon may have no children; what asks for none draws alone.
+SCRIPT = """
+import hashlib, multiprocessing, os
+from qsel.data.synthcars import draw, synthcars
+
+def show(*settings):
+    print(hashlib.sha256(draw(3, 16, *settings).tobytes()).hexdigest(), flush=True)
+
+show(6, 1)
+show(6, 2)
+os.cpu_count = lambda: 2
+daemon = multiprocessing.get_context("fork").Process(target=show, args=[6], daemon=True)
+daemon.start()
+daemon.join()
+synthcars(size=16, images_per_model=1)
+"""
+
+
+def test_same_bytes_however_many_draw_and_wherever(tmp_path, monkeypatch):
+    """Also in a daemon, from a script, and in a home with a space and an umlaut."""
+    monkeypatch.delenv("QSEL_CACHE")
+    home = tmp_path / "home of Zoë"
+    home.mkdir()
+    script = home / "my script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", script],
+        env=os.environ | {"HOME": str(home), "XDG_CACHE_HOME": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alone, two, daemon = done.stdout.split()
+    assert alone == two == daemon
+    assert [p.suffix for p in home.rglob("synthcars-*")] == [".npz"]
 
 
 def test_a_picture_does_not_depend_on_how_many_there_are():
     few = draw(0, 16, 1).reshape(196, 1, 16, 16, 3)
     more = draw(0, 16, 3).reshape(196, 3, 16, 16, 3)
     assert np.array_equal(few, more[:, :1])
-
-
-def test_the_drawing_program_draws_what_the_function_draws():
-    shape = carshapes.body_shapes("van", 0)[1]
-    job = [dict(shape=shape, seed=[5, 7], size=24, count=2)]
-    done = subprocess.run(
-        [sys.executable, "-m", cardrawing.__name__],
-        input=json.dumps(job).encode(),
-        capture_output=True,
-        check=True,
-    )
-    here = [
-        cardrawing.draw_car(shape, np.random.default_rng([5, 7, i]), 24) for i in (0, 1)
-    ]
-    assert done.stdout == np.stack(here).tobytes()
 
 
 x86 = pytest.mark.skipif(
@@ -301,6 +320,17 @@ def test_a_failed_write_leaves_nothing_behind(monkeypatch, cache):
     with pytest.warns(UserWarning, match=r"(?i)no space left.*QSEL_CACHE"):
         assert len(synthcars(**SMALL).test) == 98
     assert not list(cache.iterdir())
+
+
+def test_a_forbidden_cache_folder_is_told_once(monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np, "load", forbidden)
+    monkeypatch.setattr(os, "replace", forbidden)
+    with pytest.warns(UserWarning, match=r"cannot keep.*QSEL_CACHE") as told:
+        assert len(synthcars(**SMALL).test) == 98
+    assert len(told) == 1
 
 
 def test_a_cache_folder_that_is_a_file_is_named(monkeypatch, tmp_path):
