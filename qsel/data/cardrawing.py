@@ -4,9 +4,6 @@ The car is a side profile, swept across its width, seen from a little in front o
 behind and above; ``carscene`` says in which coordinates.
 """
 
-import json
-import sys
-
 import numpy as np
 
 from qsel.data.carscene import (
@@ -14,6 +11,7 @@ from qsel.data.carscene import (
     Points,
     Scene,
     at_depth,
+    circle,
     develop,
     disc,
     draw_background,
@@ -327,11 +325,8 @@ def draw_wheel(scene: Scene, shape: dict, x: float, z: float, far: bool) -> None
     radius = shape["wheel"]
 
     def ring(reach: float, corners: int = 28, turn: float = 0.0) -> Points:
-        turns = turn + np.linspace(0, 2 * np.pi, corners, endpoint=False)
-        return [
-            (x + reach * np.cos(t), radius + reach * np.sin(t), z - 0.01)
-            for t in turns.tolist()
-        ]
+        around = circle(corners, turn)
+        return [(x + reach * c, radius + reach * s, z - 0.01) for c, s in around]
 
     if far:
         scene.polygon(ring(radius), (18, 18, 18))
@@ -386,14 +381,3 @@ def draw_model(shape: dict, seed: list[int], size: int, count: int) -> np.ndarra
     """
     generators = (np.random.default_rng([*seed, i]) for i in range(count))
     return np.stack([draw_car(shape, generator, size) for generator in generators])
-
-
-def main() -> None:
-    """Read models from standard input (JSON), write their pictures to the output."""
-    for job in json.load(sys.stdin):
-        sys.stdout.buffer.write(draw_model(**job).tobytes())
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

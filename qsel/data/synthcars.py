@@ -7,22 +7,23 @@ to test on, six body types of the train half with a single model. A model is a s
 and noise are drawn anew for every picture (``carscene``).
 
 Pictures are drawn once and kept in the user's cache folder, or in the folder that
-the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of the
-settings and of the drawing code, so a changed drawer never reads old pictures.
+the environment variable ``QSEL_CACHE`` names. The file's name carries a hash of all
+that decides on a pixel: the settings, the drawing code, the versions of NumPy and
+Pillow. The processor is not among them (``carscene``).
 """
 
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import warnings
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import current_process
 from pathlib import Path
 
 import numpy as np
 import PIL
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from qsel.data import cardrawing, carscene, carshapes
@@ -120,44 +121,15 @@ def draw(
         | dict(count=images_per_model)
         for model, (name, number) in enumerate(_models("train") + _models("test"))
     ]
-    pixels = np.empty((len(jobs), images_per_model, size, size, 3), np.uint8)
     if processes is None:  # more than eight gain little; a handful is drawn sooner here
         few = len(jobs) * images_per_model < 1000
-        processes = 1 if few else min(os.cpu_count() or 1, 8)
-    with tqdm(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2) as bar:
-        if processes == 1:
-            for model, job in enumerate(jobs):
-                pixels[model] = cardrawing.draw_model(**job)
-                bar.update()
-        else:
-            with ThreadPoolExecutor(processes) as pool:
-                shares = [range(i, len(jobs), processes) for i in range(processes)]
-                list(pool.map(lambda s: _draw_share(s, jobs, pixels, bar), shares))
-    return pixels.reshape(-1, size, size, 3)
-
-
-def _draw_share(share: range, jobs: list[dict], pixels: np.ndarray, bar: tqdm) -> None:
-    """Let a child program draw some of the models.
-
-    It reads them as JSON and answers in bytes. Unlike a process pool, this works from
-    a script without a main guard, and beside running threads.
-    """
-    command = [sys.executable, "-P", "-m", cardrawing.__name__]
-    paths = os.pathsep.join(path for path in sys.path if path)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
-    ) as drawer:
-        drawer.stdin.write(json.dumps([jobs[model] for model in share]).encode())
-        drawer.stdin.close()
-        for model in share:
-            drawn = drawer.stdout.read(pixels[model].nbytes)
-            if len(drawn) < pixels[model].nbytes:
-                raise RuntimeError("a drawing program ended early; it said why above")
-            pixels[model] = np.frombuffer(drawn, np.uint8).reshape(pixels[model].shape)
-            bar.update()
+        alone = few or current_process().daemon  # which may have no children
+        processes = 1 if alone else min(os.cpu_count() or 1, 8)
+    # Unlike a pool of the standard library's, this works without a main guard, too.
+    parallel = Parallel(processes, return_as="generator", idle_worker_timeout=5)
+    drawn = parallel(delayed(cardrawing.draw_model)(**job) for job in jobs)
+    bar = dict(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2)
+    return np.concatenate(list(tqdm(drawn, **bar)))
 
 
 # --- the cache -------------------------------------------------------------------
@@ -166,8 +138,8 @@ def _draw_share(share: range, jobs: list[dict], pixels: np.ndarray, bar: tqdm) -
 def cache_file(seed: int, size: int, images_per_model: int) -> Path:
     """Where the pictures of these settings are kept."""
     key = hashlib.sha256()
-    for module in (cardrawing, carscene, carshapes):
-        key.update(Path(module.__file__).read_bytes())
+    for source in (cardrawing, carscene, carshapes, sys.modules[__name__]):
+        key.update(Path(source.__file__).read_bytes())
     versions = [np.__version__, PIL.__version__]
     key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
     return cache_folder() / f"synthcars-{key.hexdigest()[:16]}.npz"
@@ -178,7 +150,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         with np.load(path, allow_pickle=False) as file:  # checks each entry's CRC-32
             pixels = file["pixels"]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error)

@@ -1,7 +1,9 @@
 """SynthCars: its labels, its pictures and its cache, drawn small."""
 
-import json
+import hashlib
+import math
 import os
+import platform
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from qsel.data import cardrawing, carshapes, load
+from qsel.data import cardrawing, carscene, carshapes, load
 from qsel.data import synthcars as module
 from qsel.data.contact import contact_sheet
 from qsel.data.loading import DataError
@@ -81,10 +83,45 @@ def test_is_a_zero_shot_split_of_images():
     assert cars.train[0].shape == (3, 16, 16) and cars.train[0].dtype == torch.uint8
 
 
-def test_same_seed_same_bytes_however_many_draw():
-    alone, two = draw(3, 16, 2, processes=1), draw(3, 16, 2, processes=2)
-    assert np.array_equal(alone, two)
-    assert not np.array_equal(alone, draw(4, 16, 2))
+def test_another_seed_draws_other_pictures():
+    assert not np.array_equal(draw(3, 16, 2), draw(4, 16, 2))
+
+
+# Without a main guard. A daemon may have no children; what asks for none draws alone.
+SCRIPT = """
+import hashlib, multiprocessing, os
+from qsel.data.synthcars import draw, synthcars
+
+def show(*settings):
+    print(hashlib.sha256(draw(3, 16, *settings).tobytes()).hexdigest(), flush=True)
+
+show(6, 1)
+show(6, 2)
+os.cpu_count = lambda: 2
+daemon = multiprocessing.get_context("fork").Process(target=show, args=[6], daemon=True)
+daemon.start()
+daemon.join()
+synthcars(size=16, images_per_model=1)
+"""
+
+
+def test_same_bytes_however_many_draw_and_wherever(tmp_path, monkeypatch):
+    """Also in a daemon, from a script, and in a home with a space and an umlaut."""
+    monkeypatch.delenv("QSEL_CACHE")
+    home = tmp_path / "home of Zoë"
+    home.mkdir()
+    script = home / "my script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", script],
+        env=os.environ | {"HOME": str(home), "XDG_CACHE_HOME": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alone, two, daemon = done.stdout.split()
+    assert alone == two == daemon
+    assert [p.suffix for p in home.rglob("synthcars-*")] == [".npz"]
 
 
 def test_a_picture_does_not_depend_on_how_many_there_are():
@@ -93,19 +130,62 @@ def test_a_picture_does_not_depend_on_how_many_there_are():
     assert np.array_equal(few, more[:, :1])
 
 
-def test_the_drawing_program_draws_what_the_function_draws():
-    shape = carshapes.body_shapes("van", 0)[1]
-    job = [dict(shape=shape, seed=[5, 7], size=24, count=2)]
+x86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"),
+    reason="Pillow fills some polygons otherwise on ARM, see carscene",
+)
+PIXELS = "8fae4fccd0bd6481"  # checksum of two pictures of each of the 196 models
+DRAW = """
+import hashlib, numpy
+from qsel.data.synthcars import draw
+print(*numpy.show_config("dicts")["SIMD Extensions"].get("found", []))
+print(hashlib.sha256(draw(0, 48, 2, 1).tobytes()).hexdigest()[:16])
+"""
+
+
+@x86
+def test_the_pixels_are_those_of_the_recorded_runs():
+    """Here, where AVX-512 once drew five values otherwise if the processor has it."""
+    drawn = draw(0, 48, 2, processes=1)
+    assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == PIXELS
+
+
+@x86
+@pytest.mark.parametrize("beginnings", [("X86_V4", "AVX512"), ("",)])
+def test_a_processor_that_can_do_less_draws_the_same_pixels(beginnings):
+    """Without AVX-512, and without all that NumPy and the C library choose at run time.
+
+    Both are told by environment variables, which only a new process reads.
+    """
+    found = np.show_config("dicts")["SIMD Extensions"].get("found", [])
+    disabled = [name for name in found if name.startswith(beginnings)]
+    if not disabled:
+        pytest.skip("NumPy uses none of them on this processor")
+    less = "-AVX512F" if len(disabled) < len(found) else "-AVX512F,-AVX2,-FMA"
     done = subprocess.run(
-        [sys.executable, "-m", cardrawing.__name__],
-        input=json.dumps(job).encode(),
+        [sys.executable, "-c", DRAW],
+        env=os.environ
+        | {"NPY_DISABLE_CPU_FEATURES": " ".join(disabled)}
+        | {"GLIBC_TUNABLES": f"glibc.cpu.hwcaps={less}"},
         capture_output=True,
-        check=True,
+        text=True,
     )
-    here = [
-        cardrawing.draw_car(shape, np.random.default_rng([5, 7, i]), 24) for i in (0, 1)
-    ]
-    assert done.stdout == np.stack(here).tobytes()
+    assert done.returncode == 0, done.stderr
+    used, checksum = done.stdout.splitlines()
+    assert used.split() == [name for name in found if name not in disabled]
+    assert checksum == PIXELS
+
+
+def test_powers_and_angles_are_those_of_the_math_module():
+    generator = np.random.default_rng(0)
+    base = generator.random(10_000).astype(np.float32) * 2
+    for exponent in (0.0, 0.75, 1.0, 1.3, float(np.float32(1.9999999))):
+        exact = (base.astype(float) ** float(np.float32(exponent))).astype(np.float32)
+        assert np.array_equal(carscene.power(base, exponent), exact)
+    assert carscene.power(np.zeros(1, np.float32), 0.9) == 0
+    for angle in np.linspace(-2 * math.pi, 2 * math.pi, 99).tolist():
+        expected = math.cos(angle), math.sin(angle)
+        assert carscene.cosine_sine(angle) == pytest.approx(expected, abs=1e-13)
 
 
 def silhouette(shape, seed, monkeypatch, paint):
@@ -240,6 +320,17 @@ def test_a_failed_write_leaves_nothing_behind(monkeypatch, cache):
     with pytest.warns(UserWarning, match=r"(?i)no space left.*QSEL_CACHE"):
         assert len(synthcars(**SMALL).test) == 98
     assert not list(cache.iterdir())
+
+
+def test_a_forbidden_cache_folder_is_told_once(monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np, "load", forbidden)
+    monkeypatch.setattr(os, "replace", forbidden)
+    with pytest.warns(UserWarning, match=r"cannot keep.*QSEL_CACHE") as told:
+        assert len(synthcars(**SMALL).test) == 98
+    assert len(told) == 1
 
 
 def test_a_cache_folder_that_is_a_file_is_named(monkeypatch, tmp_path):
