@@ -52,6 +52,7 @@ def data_command(
     """
     from qsel.data import check_images, load
     from qsel.data.contact import contact_sheet
+    from qsel.data.walk import first
 
     split = load(data)
     print(split.name)
@@ -64,11 +65,30 @@ def data_command(
         )
     labels = split.train.hierarchy
     print(f"  {len(labels.references()):,} training images can be a reference")
+    reasons: dict[str, list[str]] = {}
     for name, reason in labels.lacking().items():
-        print(f"    never: {name!r} {reason}")
+        reasons.setdefault(reason, []).append(repr(name))
+    for reason, names in reasons.items():
+        if len(names) == 1:
+            print(f"    never: {names[0]} {reason}")
+        else:
+            print(
+                f"    never: {len(names)} fine classes, each of which {reason}: "
+                f"{first(names, 10)}"
+            )
+    labels = split.test.hierarchy
+    if alone := (labels.fine.bincount() < 2).nonzero().flatten().tolist():
+        names = first([repr(labels.fine_names[i]) for i in alone], 10)
+        print(f"  {len(alone)} test images are alone in their class: {names}")
+        print("    a search for them finds nothing, and they count as missed")
+    for note in split.notes:
+        print(f"  {note}")
+    if split.skipped:
+        print(f"  {len(split.skipped)} unreadable images are left out:")
+        for name in split.skipped:
+            print(f"    {name}")
     if check:
-        for images in (split.train, split.test):
-            check_images(images, workers)
+        check_images(split.train, split.test, workers=workers)
         print("  every image can be decoded")
     if sheet:
         contact_sheet(split.train).save(sheet)

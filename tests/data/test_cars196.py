@@ -193,7 +193,7 @@ def test_an_absent_part_says_how_to_go_on(torchvision):
     refused(
         torchvision,
         f"{torchvision / 'cars_test'}: the official test part is not here",
-        "pass parts=('train',)",
+        f"--data '{torchvision}?parts=train'",
         "rickyyyyyyy/torchvision-stanford-cars",
         "tanganke/stanford_cars",
     )
@@ -220,7 +220,7 @@ def test_a_missing_or_wrong_table(torchvision, table):
     path = torchvision / table
     whole = path.read_bytes()
     path.unlink()
-    refused(torchvision, f"{path}: no such file; fetch it")
+    refused(torchvision, f"{path}: no such file", "fetch it from Kaggle")
     path.mkdir()
     refused(torchvision, f"{path}: no such file")
     path.rmdir()
