@@ -169,14 +169,16 @@ def _check_parts(root: Path, parts: dict[str, str], below: list[tuple]) -> None:
     shared = ""
     if both := train & rest:
         shared = (
-            f", and {len(both)} of {len(train | rest)} classes are in both parts, but "
-            f"are to be tested unseen: add {BY_CLASSES}"
+            f". The parts share {len(both)} of {len(train | rest)} classes, but those "
+            f"that are tested must be unseen: add {BY_CLASSES} as well, as in "
+            f"'{root.name}?{BY_CLASSES}'"
         )
+    tops = sorted(parts, key=lambda top: parts[top] != "train")
     raise DataError(
-        f"{root}: {' and '.join(sorted(parts))} hold one label level, and two are "
-        f"needed, such as {root / max(parts)}/COARSE/FINE/image.jpg; move each class "
-        f"below its coarse class, or name both in a table {root / TABLE} of the "
-        f"columns file, fine, coarse{shared}"
+        f"{root}: {' and '.join(tops)} hold one label level, and two are needed; put "
+        f"each class below its coarse class, as in {root / tops[0]}/COARSE/FINE/"
+        f"image.jpg, or name both in a table {root / TABLE} of the columns file, fine, "
+        f"coarse{shared}"
     )
 
 

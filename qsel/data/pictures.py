@@ -156,8 +156,10 @@ def reason(error: Exception) -> str:
 def listing(name: str, problems: list[str], total: int) -> str:
     """What is wrong with some of the images, each problem on its own line."""
     lines = "".join(f"\n  {problem}" for problem in problems)
+    skip = ""
+    if len(problems) < total:
+        skip = f", or leave them out by the data option skip_bad={len(problems)}"
     return (
-        f"{name}: {len(problems)} of {total} images cannot be used; replace them, take "
-        "them out together with their labels, or go on without them by the option "
-        f"skip_bad={len(problems)} of the data:{lines}"
+        f"{name}: {len(problems)} of {total} images cannot be used; replace them, or "
+        f"take them out together with their labels{skip}:{lines}"
     )
