@@ -52,7 +52,7 @@ def data_command(
     """
     from qsel.data import check_images, load
     from qsel.data.contact import contact_sheet
-    from qsel.data.walk import first
+    from qsel.data.splits import shortcomings
 
     split = load(data)
     print(split.name)
@@ -63,30 +63,10 @@ def data_command(
             f"{len(labels.coarse_names)} coarse classes (fingerprint "
             f"{images.fingerprint})"
         )
-    labels = split.train.hierarchy
-    print(f"  {len(labels.references()):,} training images can be a reference")
-    reasons: dict[str, list[str]] = {}
-    for name, reason in labels.lacking().items():
-        reasons.setdefault(reason, []).append(repr(name))
-    for reason, names in reasons.items():
-        if len(names) == 1:
-            print(f"    never: {names[0]} {reason}")
-        else:
-            print(
-                f"    never: {len(names)} fine classes, each of which {reason}: "
-                f"{first(names, 10)}"
-            )
-    labels = split.test.hierarchy
-    if alone := (labels.fine.bincount() < 2).nonzero().flatten().tolist():
-        names = first([repr(labels.fine_names[i]) for i in alone], 10)
-        print(f"  {len(alone)} test images are alone in their class: {names}")
-        print("    a search for them finds nothing, and they count as missed")
-    for note in split.notes:
-        print(f"  {note}")
-    if split.skipped:
-        print(f"  {len(split.skipped)} unreadable images are left out:")
-        for name in split.skipped:
-            print(f"    {name}")
+    references = split.train.hierarchy.references()
+    print(f"  {len(references):,} training images can be a reference")
+    for line in shortcomings(split):
+        print(f"  {line}")
     if check:
         check_images(split.train, split.test, workers=workers)
         print("  every image can be decoded")

@@ -1,12 +1,13 @@
 """Zero-shot splits: the classes that are tested were never trained on."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from qsel.data.loading import DataError, ImageSet
+from qsel.data.walk import first
 from qsel.hierarchy import Hierarchy, HierarchyError
 
 
@@ -182,6 +183,32 @@ def _remedy(hierarchy: Hierarchy, test_fraction: float, seed: int) -> str:
         "one of two fine classes is always held out, so holding out less does not "
         "help: add fine classes until a coarse class has three, of two images each"
     )
+
+
+def shortcomings(split: ZeroShot) -> Iterator[str]:
+    """What a data set lacks, and what was left out of it, line by line."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in split.train.hierarchy.lacking().items():
+        reasons.setdefault(reason, []).append(repr(name))
+    for reason, names in reasons.items():
+        if len(names) == 1:
+            yield f"  never: {names[0]} {reason}"
+        else:
+            yield (
+                f"  never: {len(names)} fine classes, each of which {reason}: "
+                f"{first(names, 10)}"
+            )
+    labels = split.test.hierarchy
+    if alone := (labels.fine.bincount() < 2).nonzero().flatten().tolist():
+        names = first([repr(labels.fine_names[i]) for i in alone], 10)
+        count = f"{len(alone)} test images are alone in their classes"
+        if len(alone) == 1:
+            count = "1 test image is alone in its class"
+        yield f"{count}, so that a search cannot find another: {names}"
+    yield from split.notes
+    if skipped := split.skipped:
+        yield f"unreadable images that are left out ({len(skipped)}):"
+        yield from (f"  {name}" for name in skipped)
 
 
 def validation(train: ImageSet, fraction: float = 0.25, seed: int = 0) -> ZeroShot:
