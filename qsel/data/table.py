@@ -42,21 +42,24 @@ def from_table(root: Path, images: list[Path]) -> list[Labelled]:
     problems = []
     for line, row in _rows(table):
         where = f"{table}, line {line}"
+        wrong = ""
         file, fine, coarse = (row[column] for column in COLUMNS)
         part = row.get("split", "").lower()
         if empty := [column for column, value in row.items() if not value]:
-            problems.append(f"{where}: {empty[0]} is empty; fill it in")
+            problems.append((where, f"{empty[0]} is empty; fill it in"))
             continue
         name = file if file in there else _plain(file)
         if part not in ("", "train", "test"):
-            problems.append(f"{where}: split is {row['split']!r}; give train or test")
+            wrong = f"split is {row['split']!r}; give train or test"
         elif name not in there:
-            problems.append(
-                f"{where}: there is no image {file!r} below {root}; give paths "
-                "relative to that folder"
+            wrong = (
+                f"there is no image {file!r} below {root}; give paths relative to that "
+                "folder"
             )
         elif name in labels:
-            problems.append(f"{where}: {file!r} has a label already; give it one")
+            wrong = f"{file!r} has a label already; give it one"
+        if wrong:
+            problems.append((where, wrong))
         labels[name] = fine, coarse, part
     refuse(table, problems)
     if unlabelled := [name for name in there if name not in labels]:

@@ -12,6 +12,10 @@ TEXTS = {".txt", ".md", ".csv", ".json"}  # notes beside the images
 LITTER_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 LITTER_FILES |= {"readme", "license", "licence"}
 LITTER_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
+NO_IMAGE = (
+    f"neither an image ({' '.join(sorted(IMAGES))}) nor text "
+    f"({' '.join(sorted(TEXTS))}); take it out of the folder"
+)
 SHOWN = 10  # lines of a long list of problems
 
 
@@ -43,11 +47,11 @@ def images_below(
     """
     images: list[Path] = []
     passed: list[Path] = []
-    problems: list[str] = []
+    problems: list[tuple[str | Path, str]] = []
     names, own = {path.name for path in known}, {path.resolve() for path in known}
 
     def closed(error: OSError) -> None:
-        problems.append(f"{error.filename}: cannot be opened; check its permissions")
+        problems.append((error.filename, "cannot be opened; check its permissions"))
 
     for place, folders, files in os.walk(root, followlinks=True, onerror=closed):
         here, before = Path(place), len(images)
@@ -59,7 +63,7 @@ def images_below(
         for name in list(folders):
             link = here / name
             if link.is_symlink() and here.resolve().is_relative_to(link.resolve()):
-                problems.append(f"{link}: a link back to a folder that holds it")
+                problems.append((link, "a link back to a folder that holds it"))
                 folders.remove(name)
         for name in sorted(files, key=composed):
             path = here / name
@@ -68,18 +72,15 @@ def images_below(
             if is_litter(name):
                 passed.append(path)
             elif path.suffix.lower() not in IMAGES:
-                problems.append(
-                    f"{path}: neither an image ({' '.join(sorted(IMAGES))}) nor text "
-                    f"({' '.join(sorted(TEXTS))}); take it out of the folder"
-                )
+                problems.append((path, NO_IMAGE))
             else:
                 images.append(path)
         if not folders and len(images) == before:
             problems.append(
-                f"{here}: no image in this folder; add some, or take the folder out"
+                (here, "no image in this folder; add some, or take the folder out")
             )
     problems += [
-        f"{os.fsencode(path)!r}: a name that is not UTF-8; rename it"
+        (repr(os.fsencode(path)), "a name that is not UTF-8; rename it")
         for path in images
         if not _is_utf8(path)
     ]
@@ -87,19 +88,29 @@ def images_below(
     return images, sorted(passed)
 
 
-def refuse(where: Path, problems: Sequence[str]) -> None:
+def refuse(where: Path, problems: Sequence[tuple[str | Path, str]]) -> None:
     """Raise what is wrong, if anything is.
 
+    Args:
+        where: what holds them all.
+        problems: of each the place and what is wrong there.
+
     Raises:
-        DataError: one problem as it is, several as a list.
+        DataError: one problem in a line, several as a list.
     """
+    if not problems:
+        return
     if len(problems) == 1:
-        raise DataError(problems[0])
-    if problems:
-        lines = [f"\n  {problem}" for problem in problems[:SHOWN]]
-        if more := len(problems) - len(lines):
-            lines.append(f"\n  and {more} more")
-        raise DataError(f"{where}: {len(problems)} problems:{''.join(lines)}")
+        raise DataError("{}: {}".format(*problems[0]))
+    reasons = {reason for _, reason in problems}
+    lines = ["\n  {}: {}".format(*problem) for problem in problems[:SHOWN]]
+    kind = ""
+    if len(reasons) == 1:  # said once
+        kind = f" of one kind: {reasons.pop()}"
+        lines = [f"\n  {place}" for place, _ in problems[:SHOWN]]
+    if more := len(problems) - len(lines):
+        lines.append(f"\n  and {more} more")
+    raise DataError(f"{where}: {len(problems)} problems{kind}:{''.join(lines)}")
 
 
 def summary(root: Path, passed: Sequence[Path]) -> str:

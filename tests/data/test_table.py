@@ -122,7 +122,7 @@ def test_a_column_split_is_the_split(flat):
         [*rows[:-2], *[r.replace("train", "dev") for r in rows[-2:]]],
         "file,fine,coarse,split",
     )
-    refused(root, "2 problems", "line 16: split is 'dev'; give train or test")
+    refused(root, "2 problems", "split is 'dev'; give train or test", "line 16")
     write_table(
         root, [rows[0].replace("Test", "train"), *rows[1:]], "file,fine,coarse,split"
     )
