@@ -52,6 +52,7 @@ def data_command(
     """
     from qsel.data import check_images, load
     from qsel.data.contact import contact_sheet
+    from qsel.data.splits import shortcomings
 
     split = load(data)
     print(split.name)
@@ -62,13 +63,12 @@ def data_command(
             f"{len(labels.coarse_names)} coarse classes (fingerprint "
             f"{images.fingerprint})"
         )
-    labels = split.train.hierarchy
-    print(f"  {len(labels.references()):,} training images can be a reference")
-    for name, reason in labels.lacking().items():
-        print(f"    never: {name!r} {reason}")
+    references = split.train.hierarchy.references()
+    print(f"  {len(references):,} training images can be a reference")
+    for line in shortcomings(split):
+        print(f"  {line}")
     if check:
-        for images in (split.train, split.test):
-            check_images(images, workers)
+        check_images(split.train, split.test, workers=workers)
         print("  every image can be decoded")
     if sheet:
         contact_sheet(split.train).save(sheet)

@@ -219,6 +219,8 @@ def describe(data: ZeroShot) -> dict[str, object]:
         }
     labels = data.train.hierarchy
     described["never references"] = len(labels) - len(labels.references())
+    if data.skipped:
+        described["skipped"] = list(data.skipped)
     return described
 
 

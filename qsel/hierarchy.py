@@ -24,6 +24,7 @@ class Hierarchy:
         coarse_of_fine: (F,) int64, the coarse class of each fine class, 0 … C-1.
         fine_names: F names.
         coarse_names: C names.
+        min_images: fine classes of fewer images give no references; 2 or more.
 
     Raises:
         HierarchyError: labels that are not a (N,) int64 tensor, lie outside their
@@ -39,6 +40,7 @@ class Hierarchy:
     coarse_of_fine: Tensor  # (F,)
     fine_names: tuple[str, ...]
     coarse_names: tuple[str, ...]
+    min_images: int = 2
 
     def __post_init__(self):
         _check(self.fine, self.fine_names, "fine")
@@ -106,6 +108,7 @@ class Hierarchy:
             coarse_of_fine,
             tuple(self.fine_names[i] for i in kept_fine.tolist()),
             tuple(self.coarse_names[i] for i in kept_coarse.tolist()),
+            self.min_images,
         )
 
     def members(self) -> list[Tensor]:
@@ -126,6 +129,8 @@ class Hierarchy:
             c = self.coarse_of_fine[f]
             if images[f] < 2:
                 why[name] = "has a single image, so no P⁺"
+            elif images[f] < self.min_images:
+                why[name] = f"has fewer than min_images={self.min_images} images"
             elif siblings[c] < 2:
                 why[name] = f"is alone in {self.coarse_names[c]!r}, so no P⁻"
         return why

@@ -1,6 +1,7 @@
 """Table 1: the paper's rows as quoted, this package's runs beside them."""
 
 import os
+import re
 from collections.abc import Mapping
 from importlib.metadata import metadata
 from pathlib import Path
@@ -45,7 +46,7 @@ def run_folder(
         >>> run_folder("runs", "synthcars", "laptop", "random", 3).as_posix()
         'runs/synthcars/laptop/random-seed3'
     """
-    name = datasets.source_name(source).replace("?", "-").replace("&", "-")
+    name = re.sub("[?&/]", "-", datasets.source_name(source))
     return Path(runs) / name / preset_name / f"{method}-seed{seed}"
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from qsel import methods, metrics
 from qsel.config import Config
+from qsel.data.loading import check_images
 from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.hierarchy import Hierarchy
@@ -60,6 +61,8 @@ def prepare(
     Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
     network is the head alone.
     """
+    with team.leader_first():  # all bad images at once, before hours of work
+        check_images(data.train, data.test, workers=workers or None)
     hierarchy = data.train.hierarchy
     weights = config.weights
     if weights == "synthcars":

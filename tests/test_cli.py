@@ -9,6 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 import tiny
+from PIL import Image, ImageOps
 from tiny_notebook import notebook
 from typer.testing import CliRunner
 
@@ -95,6 +96,66 @@ def test_describes_data(qsel, photos, tmp_path):
     assert "train: 24 images, 6 fine and 3 coarse classes" in out
     assert "24 training images can be a reference" in out
     assert "every image can be decoded" in out and sheet.stat().st_size > 1000
+
+
+def test_data_tells_what_is_passed_over_and_what_gives_no_reference(qsel, tmp_path):
+    root = tiny.as_folder(tmp_path / "photos")
+    tests = ["c0/f3", "c1/f4", "c2/f5", "c2/f8"]
+    (root / "unseen.txt").write_text("\n".join(tests))
+    (root / "Thumbs.db").write_text("x")
+    for name in ("c0/f0", "c0/f6", "c2/f5"):
+        for i in range(1, 4):
+            (root / name / f"{i}.png").unlink()
+    (root / "c1" / "f1" / "0.png").write_bytes(b"nothing")
+    status, out, err = qsel("data", "--data", f"{root}?test=unseen.txt&skip_bad=1")
+    assert status == 0, err
+    lines = [line.strip() for line in out.splitlines()]
+    assert (
+        "never: 2 fine classes, each of which has a single image, so no P⁺: "
+        "'c0/f0', 'c0/f6'" in lines
+    )
+    said = "1 test image is alone in its class, so that a search cannot find another"
+    assert f"{said}: 'c2/f5'" in lines
+    assert "1 file that is no image was passed over: Thumbs.db" in lines
+    assert lines[-2:] == ["unreadable images that are left out (1):", "c1/f1/0.png"]
+
+
+@pytest.mark.parametrize("words", [["data", "--check"], ["train"]])
+def test_all_broken_images_of_both_parts_are_named_at_once(qsel, tmp_path, words):
+    root = tiny.as_folder(tmp_path / "photos")
+    broken = sorted(root.glob("*/*/0.png"))
+    for path in broken:
+        path.write_bytes(b"nothing")
+    out = ["--out", tmp_path / "run", *tiny_settings()] if "train" in words else []
+    status, _, err = qsel(*words, "--data", root, *out)
+    assert status == 2 and f"{len(broken)} of 48 images cannot be used" in err
+    assert all(f"{path}: this is not an image" in err for path in broken)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_record_names_the_images_that_were_left_out(qsel, tmp_path):
+    root = tiny.as_folder(tmp_path / "photos")
+    (root / "c1" / "f1" / "0.png").write_bytes(b"nothing")
+    words = ["--data", f"{root}?skip_bad=1", "--preset", "smoke", *tiny_settings()]
+    status, _, err = qsel("train", *words, "--out", tmp_path / "run")
+    assert status == 0, err
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["data"]["skipped"] == ["c1/f1/0.png"]
+    assert record["command"].startswith("qsel train --data 'photos?skip_bad=1'")
+
+
+def test_another_data_set_of_equal_names_and_sizes_is_not_mistaken(qsel, tmp_path):
+    words = ["--preset", "smoke", *tiny_settings(), "--out", tmp_path / "run"]
+    first = tiny.as_folder(tmp_path / "photos")
+    for path in first.glob("*/*/*.png"):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".bmp"))
+        path.unlink()
+    assert qsel("train", "--data", first, *words)[0] == 0
+    for path in first.glob("*/*/*.bmp"):
+        with Image.open(path) as image:
+            ImageOps.invert(image).save(path)
+    refused(qsel("train", "--data", first, *words), "holds another run")
 
 
 def test_train_and_evaluate(qsel, photos, tmp_path):

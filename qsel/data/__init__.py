@@ -2,8 +2,9 @@
 
 import inspect
 import os
+import re
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import quote, unquote
 
 from qsel.data.loading import DataError, ImageSet, check_images
 from qsel.data.splits import ZeroShot, split_fine_classes, validation, zero_shot
@@ -28,7 +29,8 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     Args:
         source: "synthcars" (drawn by the package), or a folder: Stanford Cars 196 in
             either of its layouts, or your own ``coarse/fine/image.jpg``. Options may
-            follow a question mark: "cars?parts=train&coarse=body9".
+            follow a question mark: "cars?parts=train&coarse=body9". A question mark
+            in the folder's own name may be written as %3F.
         options: handed to ``synthcars``, ``cars196`` or ``folder``.
 
     Raises:
@@ -36,7 +38,6 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
             anything wrong with the data.
     """
     source, written = split_source(source)
-    source = os.path.expanduser(source)  # not every shell does so after DATA=
     options = written | options
     # imported here: a user's folder should not wait for what draws SynthCars
     if source == "synthcars":
@@ -47,8 +48,9 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     from qsel.data.cars196 import cars196, is_cars196
     from qsel.data.folder import folder
 
-    if not Path(source).is_dir():
-        what = "a file" if Path(source).exists() else "neither a data set nor a folder"
+    if not os.path.isdir(source):
+        there = os.path.exists(source)
+        what = "a file" if there else "neither a data set nor a folder"
         raise DataError(
             f"{str(source)!r} is {what}; give 'synthcars', the folder of Stanford Cars "
             "196, or a folder of images as coarse/fine/image.jpg"
@@ -61,29 +63,72 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
 def split_source(source: str | os.PathLike) -> tuple[str, dict[str, object]]:
     """The part before the question mark, and the options after it.
 
-    Numbers are read as numbers; ``parts`` may hold several, with commas.
+    Numbers are read as numbers; ``parts`` may hold several, with commas. Where a folder
+    has a question mark in its name, the options begin after the next one.
 
     Example:
         >>> split_source("cars?parts=train,test&seed=1")
         ('cars', {'parts': ('train', 'test'), 'seed': 1})
     """
-    source, _, query = str(source).partition("?")
+    path, query = _halves(source)
     options: dict[str, object] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        options[name] = tuple(text.split(",")) if name == "parts" else _number(text)
-    return source, options
+    for name, text in _pairs(query):
+        options[name] = text if name == "test" else _number(text)
+        if name == "parts":
+            options[name] = tuple(text.split(","))
+    return path, options
 
 
 def source_name(source: str | os.PathLike) -> str:
     """The source without the folders around it, as records and commands name it.
 
+    A file that an option names keeps its path only if that begins at the data's folder.
+
     Example:
         >>> source_name("/somewhere/stanford_cars?parts=train")
         'stanford_cars?parts=train'
+        >>> source_name("birds?test=/somewhere/unseen.txt&seed=1")
+        'birds?test=unseen.txt&seed=1'
     """
-    path, question_mark, query = str(source).partition("?")
-    name = path if path == "synthcars" else Path(path).resolve().name
-    return name + question_mark + query
+    path, query = _halves(source)
+    name = path
+    if path != "synthcars":
+        name = Path(path).resolve().name.replace("?", "%3F")
+    options = query.split("&") if query else []
+    for i, option in enumerate(options):
+        if option.startswith("test="):
+            options[i] = f"test={quote(_without_folders(option[5:], path))}"
+    return name + ("?" + "&".join(options) if options else "")
+
+
+def _without_folders(written: str, root: str) -> str:
+    """A file's path from ``root`` on; of one that lies elsewhere the name alone."""
+    file = Path(unquote(written)).expanduser()
+    inside = Path(os.path.normpath(Path(root, file).absolute()))
+    try:
+        return inside.relative_to(Path(root).absolute()).as_posix()
+    except ValueError:
+        return file.name
+
+
+def _halves(source: str | os.PathLike) -> tuple[str, str]:
+    """Path and options; a folder that is there decides which "?" parts them."""
+    # not every shell expands ~ after DATA=
+    text = os.path.expanduser(os.fspath(source))
+    path, query = text, ""
+    while "?" in path and not os.path.isdir(path):
+        path, _, end = path.rpartition("?")
+        query = f"{end}?{query}" if query else end
+    if not os.path.isdir(path):
+        path, _, query = text.partition("?")
+    if "%3F" in path.upper() and not os.path.isdir(path):
+        path = re.sub("%3f", "?", path, flags=re.IGNORECASE)
+    return path, query
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    halves = [pair.partition("=") for pair in query.split("&") if pair]
+    return [(unquote(name), unquote(text)) for name, _, text in halves]
 
 
 def _number(text: str) -> int | float | str:

@@ -8,6 +8,9 @@ torchvision's::
     stanford_cars/cars_test_annos_withlabels.mat
     stanford_cars/devkit/cars_train_annos.mat, cars_meta.mat
 
+Mirrors nest them, as cars_train/cars_train/*.jpg and car_devkit/devkit/*.mat; that is
+read too, and the tables are found beside the images as well.
+
 metric learning's::
 
     cars196/car_ims/*.jpg
@@ -20,8 +23,9 @@ first; the zero-shot split then trains on classes 1-98 and tests on 99-196.
 import csv
 import os
 import re
+import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +33,9 @@ import numpy as np
 import torch
 
 from qsel.data.loading import DataError, ImageSet
+from qsel.data.pictures import without_unreadable
 from qsel.data.splits import ZeroShot, zero_shot
+from qsel.data.walk import first, is_litter
 from qsel.hierarchy import Hierarchy
 
 PARTS = ("train", "test")
@@ -41,6 +47,9 @@ WHERE = (
 FOLDER_NAMES = ("stanford_cars", "cars196")
 # Any of these says that a folder is meant to be Stanford Cars, if only half of it
 MARKS = ("cars_train", "cars_test", "devkit", "car_ims", "cars_annos.mat")
+# Where copies keep torchvision's tables
+TABLES = (".", "devkit", "car_devkit", "devkit/devkit", "car_devkit/devkit")
+TABLE_OF = {"train": "cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,7 @@ def cars196(
     root: str | os.PathLike,
     parts: Iterable[str] = PARTS,
     coarse: str = "token22",
+    skip_bad: int = 0,
 ) -> ZeroShot:
     """Stanford Cars 196 as the zero-shot split 1-98 / 99-196.
 
@@ -91,6 +101,8 @@ def cars196(
         parts: official image parts to join; ``("train",)`` where only that exists.
         coarse: "token22", the word before the year in the class name (what the
             paper's 22 types must be, by inference), or "body9", nine body types.
+        skip_bad: so many images that cannot be decoded are left out, and named by
+            ``skipped`` of the result. If above 0, every image is decoded first.
 
     Raises:
         DataError: a part, table or image that is missing, or anything in them that
@@ -112,18 +124,21 @@ def cars196(
     else:
         paths, classes = _torchvision_layout(base, parts)
     _check_counts(base, classes, parts)
+    good, bad = without_unreadable(str(base), paths, skip_bad)
     fine_names = tuple(car.name for car in car_classes())
     above = [getattr(car, coarse) for car in car_classes()]
     coarse_names = tuple(dict.fromkeys(above))
     labels = Hierarchy(
-        torch.from_numpy(classes - 1),
+        torch.from_numpy(classes[good] - 1),
         torch.tensor([coarse_names.index(name) for name in above]),
         fine_names,
         coarse_names,
     )
     name = "cars196" if parts == PARTS else f"cars196 ({parts[0]} part)"
-    images = ImageSet.from_files(name, paths, labels)
-    return zero_shot(images, fine_names[: len(fine_names) // 2])  # 1-98, 99-196
+    images = ImageSet.from_files(name, [paths[i] for i in good], labels)
+    split = zero_shot(images, fine_names[: len(fine_names) // 2])  # 1-98, 99-196
+    skipped = tuple(paths[i].relative_to(base).as_posix() for i in bad)
+    return replace(split, skipped=skipped)
 
 
 def is_cars196(root: str | os.PathLike) -> bool:
@@ -134,7 +149,7 @@ def is_cars196(root: str | os.PathLike) -> bool:
 def _find(root: Path) -> Path | None:
     if not root.is_dir():
         return None
-    children = [p for p in root.iterdir() if p.name.lower() in FOLDER_NAMES]
+    children = [p for p in _inside(root) if p.name.lower() in FOLDER_NAMES]
     for base in (root, *sorted(children)):
         if any((base / mark).exists() for mark in MARKS):
             return base
@@ -153,29 +168,78 @@ def _checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
 def _torchvision_layout(base: Path, parts: tuple[str, ...]):
     for part in parts:
         if not (base / f"cars_{part}").is_dir():
-            raise _part_absent(base / f"cars_{part}", part)
-    _check_names(base / "devkit" / "cars_meta.mat")
+            raise _part_absent(base, base / f"cars_{part}", part)
+    names = _table(base, "cars_meta.mat")
+    joint = base / "cars_annos.mat"  # holds the class names too
+    _check_names(names if names.exists() or not joint.exists() else joint)
     paths, classes = [], []
     for part in parts:
-        if part == "train":
-            table = base / "devkit" / "cars_train_annos.mat"
-        else:  # some copies keep it beside the others
-            places = (base, base / "devkit")
-            tables = [p / "cars_test_annos_withlabels.mat" for p in places]
-            table = next((p for p in tables if p.exists()), tables[0])
+        table = _table(base, TABLE_OF[part])
+        if not table.is_file():
+            raise _table_absent(base, table, part)
         names, labels = _read_annotations(table, "fname", "class")
         names = [str(name) for name in names]
-        images = base / f"cars_{part}"
+        images = _innermost(base / f"cars_{part}")
         _check_same_files(images, names, table)
         paths += [images / name for name in names]
         classes.append(_whole(table, "class", labels, 1, len(car_classes())))
     return paths, np.concatenate(classes)
 
 
+def _table(base: Path, name: str) -> Path:
+    """Where a table lies; if nowhere, where it belongs."""
+    places = [base / place / name for place in TABLES]
+    usual = base / name if name == TABLE_OF["test"] else base / "devkit" / name
+    return next((path for path in places if path.exists()), usual)
+
+
+def _table_absent(base: Path, table: Path, part: str) -> DataError:
+    other = PARTS[1 - PARTS.index(part)]
+    without = ""
+    if _table(base, TABLE_OF[other]).is_file():
+        without = f"go without it by --data {_shell(base, other)}, or "
+    beside = ""
+    if (base / "cars_annos.mat").exists():
+        beside = (
+            "; cars_annos.mat cannot stand for it, because it numbers the images of "
+            "both parts together"
+        )
+    return DataError(
+        f"{table}: no such file, but it holds the labels of the official {part} part; "
+        f"{without}{WHERE}{beside}"
+    )
+
+
+def _shell(base: Path, part: str) -> str:
+    """What a shell takes as the data set with one part alone."""
+    return shlex.quote(f"{base}?parts={part}")
+
+
+def _innermost(folder: Path) -> Path:
+    """The folder itself, or the only one in it, and so on, down to the images."""
+    while len(inside := _inside(folder)) == 1 and inside[0].is_dir():
+        folder = inside[0]
+    return folder
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, without litter."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        raise DataError(f"{folder}: cannot be opened; check its permissions") from None
+    return [
+        folder / name
+        for name in names
+        if not (is_litter(name) or is_litter(name, folder=True))
+    ]
+
+
 def _metric_learning_layout(base: Path, parts: tuple[str, ...]):
     table, images = base / "cars_annos.mat", base / "car_ims"
     if not images.is_dir():
         raise DataError(f"{images}: no such folder, but {table.name} is here; {WHERE}")
+    images = _innermost(images)
     _check_names(table)
     names, labels, test = _read_annotations(table, "relative_im_path", "class", "test")
     names = [str(name).removeprefix("car_ims/") for name in names]
@@ -186,15 +250,15 @@ def _metric_learning_layout(base: Path, parts: tuple[str, ...]):
     for part in parts:
         rows += np.flatnonzero(is_test == (part == "test")).tolist()
         if (part == "test") not in is_test:
-            raise _part_absent(table, part)
+            raise _part_absent(base, table, part)
     return [images / names[row] for row in rows], classes[rows]
 
 
-def _part_absent(path: Path, part: str) -> DataError:
+def _part_absent(base: Path, path: Path, part: str) -> DataError:
     other = PARTS[1 - PARTS.index(part)]
     return DataError(
-        f"{path}: the official {part} part is not here; pass parts=({other!r},) to go "
-        f"without it, or {WHERE}"
+        f"{path}: the official {part} part is not here; go without it by --data "
+        f"{_shell(base, other)}, or {WHERE}"
     )
 
 
@@ -255,8 +319,13 @@ def _check_names(path: Path) -> None:
 
 
 def _check_same_files(images: Path, names: list[str], table: Path) -> None:
-    there = {p.name for p in images.iterdir() if not p.name.startswith(".")}
+    there = {p.name for p in _inside(images)}
     if absent := [name for name in names if name not in there]:
+        if len(absent) == len(names) and there:
+            raise DataError(
+                f"{images}: holds none of the {len(names)} images of {table.name}, but "
+                f"{first(sorted(there))}; move the images directly into it, or {WHERE}"
+            )
         raise DataError(
             f"{images / absent[0]}: {table.name} has a label for it, but there is no "
             f"such image ({len(absent)} of {len(names)} are missing); {WHERE}"

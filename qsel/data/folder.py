@@ -1,150 +1,236 @@
-"""Your own images: ``root/coarse/fine/image.jpg``, or any folders and a label table.
+"""Your own images, in folders or with a table of labels.
 
-A fine class is named by its whole path, "coarse/fine": two folders of the same name
-under two coarse classes are two classes. Where ``root/labels.csv`` lies, with the
-columns ``file, fine, coarse``, it gives the labels and the folders mean nothing.
+These layouts are read:
+
+- ``root/coarse/fine/image.jpg``. A fine class is named by its whole path,
+  "coarse/fine": two folders of the same name under two coarse classes are two classes.
+- ``root/train/coarse/fine/image.jpg`` with ``root/test/…``: the same, already split.
+  ``val`` is the test part where there is no ``test``, and left out where there is.
+- Any folders, with a table ``root/labels.csv`` of the columns ``file, fine, coarse``.
+  The folders then mean nothing. A fourth column, ``split``, says train or test.
+
+A split has to be one of classes: a fine class is trained on or tested on, never both.
 """
 
-import csv
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from qsel.data.loading import DataError, ImageSet
-from qsel.data.splits import ZeroShot, split_by_fraction
+from qsel.data.pictures import composed, without_unreadable
+from qsel.data.splits import ZeroShot, split_by_fraction, zero_shot
+from qsel.data.table import TABLE, Labelled, check_classes, from_table, read_classes
+from qsel.data.walk import first, images_below, refuse, summary
 from qsel.hierarchy import Hierarchy, HierarchyError
 
-IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
-TEXTS = {".txt", ".md", ".csv", ".json"}  # notes beside the images are left alone
-TABLE = "labels.csv"
-COLUMNS = ("file", "fine", "coarse")
+# How the folders of a split are called, in lower case
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
+BY_CLASSES = "split=classes"
+TWO_LEVELS = (
+    "put each class below its coarse class, as in coarse/fine/image.jpg, or name both "
+    f"in a table {TABLE} of the columns file, fine, coarse"
+)
 
 
 def folder(
-    root: str | os.PathLike, test_fraction: float = 0.5, seed: int = 0
+    root: str | os.PathLike,
+    test_fraction: float = 0.5,
+    seed: int = 0,
+    split: str = "own",
+    test: str | os.PathLike | None = None,
+    min_images: int = 2,
+    skip_bad: int = 0,
 ) -> ZeroShot:
-    """Images of your own hierarchy, split by fine class within each coarse class.
+    """Images of your own hierarchy, split by fine class.
+
+    Hidden files, notes (.txt, .md, .csv, .json) and what systems leave behind
+    (Thumbs.db, __MACOSX) are passed over; any other file that is no image is an error.
+
+    A class of a single image gives no reference, but its image is still trained on as
+    P⁻ or N. In the test part it counts as an image for which nothing can be found.
 
     Args:
-        root: a folder as described above. Hidden files and .txt, .md, .csv and .json
-            files are passed over; any other file that is no image is an error.
-        test_fraction: of the fine classes; see ``splits.split_fine_classes``.
-        seed: equal seeds give equal splits.
+        root: a folder as described above.
+        test_fraction: of the fine classes, where they are drawn; see
+            ``splits.split_fine_classes``.
+        seed: equal seeds draw equal splits.
+        split: "own" takes the split that the data has, and draws one where it has
+            none; "classes" draws one in any case.
+        test: a text file with the fine classes to test on, one a line; its path is
+            absolute or begins at ``root``. It goes before any other split.
+        min_images: fine classes of fewer images give no references; 2 or more.
+        skip_bad: so many images that cannot be decoded are left out. If above 0,
+            every image is decoded first.
+
+    Returns:
+        The split; ``skipped`` names the images that were left out as unreadable, and
+        ``notes`` says what else was passed over.
 
     Raises:
         DataError: no folder, no images, images at the wrong depth, a file that is no
-            image, a class with a single image, labels that are no hierarchy, or too
-            few classes to train on.
+            image, labels that are no hierarchy, a fine class in both parts, or too few
+            classes to train on.
     """
     root = Path(root)
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DataError(f"{root}: {what}; give a folder of coarse/fine/image.jpg")
-    if (root / TABLE).exists():
-        paths, fine, coarse = _from_table(root)
-    else:
-        paths, fine, coarse = _from_folders(root)
-    for name, count in Counter(fine).items():
-        if count == 1:
-            raise DataError(
-                f"{paths[fine.index(name)]}: the only image of fine class {name!r}; a "
-                "reference needs a second one: add an image or take the class out"
-            )
+    if split not in ("own", "classes"):
+        raise DataError(f"split is {split!r}; give own or classes")
+    if min_images < 2:
+        raise DataError(f"min_images is {min_images}; a reference needs a P⁺: give 2")
+    listed = root / Path(test).expanduser() if test is not None else None
+    tested = read_classes(listed, root) if listed else []
+    known = [path for path in (root / TABLE, listed) if path]
+    images, passed = images_below(root, known)
+    labelled = (from_table if (root / TABLE).exists() else _from_folders)(root, images)
+    notes = [summary(root, passed)] if passed else []
+    paths = [image.path for image in labelled]
+    good, bad = without_unreadable(str(root), paths, skip_bad)
+    labelled = [labelled[i] for i in good]
+    own = split == "own" and not tested and any(image.part for image in labelled)
+    if own:
+        _refuse_draw(root, test_fraction, seed)
+        labelled = _two_parts(root, labelled, notes)
     try:
-        hierarchy = Hierarchy.from_names(fine, coarse)
+        hierarchy = Hierarchy.from_names(
+            [image.fine for image in labelled], [image.coarse for image in labelled]
+        )
+        hierarchy = replace(hierarchy, min_images=min_images)
         hierarchy.references()  # refuses what can never give a quadruplet
     except HierarchyError as error:
         raise DataError(f"{root}: {error}") from None
-    images = ImageSet.from_files(root.resolve().name, paths, hierarchy)
-    return split_by_fraction(images, test_fraction, seed)
-
-
-def _from_folders(root: Path) -> tuple[list[Path], list[str], list[str]]:
-    paths, fine, coarse = [], [], []
-    for path in _images_below(root):
-        names = path.relative_to(root).parts
-        if len(names) != 3:
-            raise DataError(
-                f"{path}: an image {len(names) - 1} folders below {root}, expected 2; "
-                f"move it to coarse/fine/{path.name}"
-            )
-        paths.append(path)
-        fine.append(f"{names[0]}/{names[1]}")
-        coarse.append(names[0])
-    return paths, fine, coarse
-
-
-def _images_below(root: Path) -> list[Path]:
-    """Every image, sorted; refuses other files and folders that hold nothing."""
-    images = []
-    for here, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        seen = [name for name in sorted(files) if not name.startswith(".")]
-        before = len(images)
-        for path in (Path(here, name) for name in seen):
-            if path.suffix.lower() in IMAGES:
-                images.append(path)
-            elif path.suffix.lower() not in TEXTS:
-                raise DataError(
-                    f"{path}: neither an image ({' '.join(sorted(IMAGES))}) nor text "
-                    f"({' '.join(sorted(TEXTS))}); take it out of the folder"
-                )
-        if not folders and len(images) == before:
-            raise DataError(
-                f"{here}: no image in this folder; add some, or take the folder out"
-            )
-    return images
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot be opened; check its permissions")
-
-
-def _from_table(root: Path) -> tuple[list[Path], list[str], list[str]]:
-    table = root / TABLE
-    there = {path.relative_to(root).as_posix(): path for path in _images_below(root)}
-    labels: dict[str, tuple[str, str]] = {}
-    for line, row in _rows(table):
-        file, fine, coarse = row
-        where = f"{table}, line {line}"
-        if file not in there:
-            raise DataError(
-                f"{where}: there is no image {file!r} below {root}; give paths "
-                "relative to that folder, with /"
-            )
-        if file in labels:
-            raise DataError(f"{where}: {file!r} has a label already; give it one")
-        labels[file] = fine, coarse
-    if unlabelled := [file for file in there if file not in labels]:
+    name = root.resolve().name
+    images = ImageSet.from_files(name, [image.path for image in labelled], hierarchy)
+    if listed:
+        check_classes(listed, tested, hierarchy.fine_names)
+    elif own:
+        tested = [image.fine for image in labelled if image.part == "test"]
+    if tested:
+        given = zero_shot(images, set(hierarchy.fine_names).difference(tested))
+        _check_trainable(root, given)
+    else:
+        given = split_by_fraction(images, test_fraction, seed)
+    if given.test.hierarchy.fine.bincount().max() < 2:
         raise DataError(
-            f"{there[unlabelled[0]]}: {TABLE} has no label for it ({len(unlabelled)} "
-            "such images); add a line for it or take it out of the folder"
+            f"{root}: no fine class of the test part has two images, so nothing can be "
+            "found; test on other classes, or add images"
         )
-    files = list(there)  # sorted by path: the order of lines changes nothing
-    fine = [labels[file][0] for file in files]
-    coarse = [labels[file][1] for file in files]
-    return [there[file] for file in files], fine, coarse
+    skipped = tuple(composed(str(paths[i].relative_to(root).as_posix())) for i in bad)
+    return replace(given, skipped=skipped, notes=tuple(notes))
 
 
-def _rows(table: Path):
-    """(line number, (file, fine, coarse)) of each line."""
-    expected = f"expected a UTF-8 table with the columns {', '.join(COLUMNS)}"
+def _from_folders(root: Path, images: list[Path]) -> list[Labelled]:
+    below = [path.relative_to(root).parts for path in images]
+    tops = {names[0] for names in below if len(names) > 1}
+    parts = {top: PARTS.get(composed(top).lower(), "") for top in tops}
+    in_parts = bool(tops) and all(parts.values())
+    if in_parts:
+        _check_parts(root, parts, below)
+    elif {len(names) for names in below} == {2}:
+        raise DataError(
+            f"{root}: its folders hold images directly, such as {images[0]}; this is "
+            f"one label level, and two are needed: {TWO_LEVELS}"
+        )
+    depth = 3 if in_parts else 2
+    wanted = "part/coarse/fine" if in_parts else "coarse/fine"
+    refuse(
+        root,
+        [
+            (
+                path,
+                f"an image {len(names) - 1} folders below {root}, expected {depth}; "
+                f"move it to {wanted}/, or label all images in {root / TABLE}",
+            )
+            for path, names in zip(images, below, strict=True)
+            if len(names) - 1 != depth
+        ],
+    )
+    found = []
+    for path, names in zip(images, below, strict=True):
+        coarse, fine = (composed(name) for name in names[-3:-1])
+        part = parts[names[0]] if in_parts else ""
+        found.append(Labelled(path, f"{coarse}/{fine}", coarse, part))
+    return found
+
+
+def _check_parts(root: Path, parts: dict[str, str], below: list[tuple]) -> None:
+    """Refuse folders train and test that are no split into classes of two levels."""
+    if set(parts.values()) == {"train"} or "train" not in parts.values():
+        raise DataError(
+            f"{root}: holds {first(sorted(parts))} alone; give the folder of that part "
+            f"itself, {root / min(parts)}, or add the other part"
+        )
+    if {len(names) for names in below} != {3}:
+        return
+    classes: dict[str, set] = {}
+    for top, fine, _ in below:
+        classes.setdefault(parts[top], set()).add(composed(fine))
+    train, rest = classes.pop("train"), set().union(*classes.values())
+    shared = ""
+    if both := train & rest:
+        shared = (
+            f". The parts share {len(both)} of {len(train | rest)} classes, but those "
+            f"that are tested must be unseen: add {BY_CLASSES} as well, as in "
+            f"'{root.name}?{BY_CLASSES}'"
+        )
+    tops = sorted(parts, key=lambda top: parts[top] != "train")
+    raise DataError(
+        f"{root}: {' and '.join(tops)} hold one label level, and two are needed; put "
+        f"each class below its coarse class, as in {root / tops[0]}/COARSE/FINE/"
+        f"image.jpg, or name both in a table {root / TABLE} of the columns file, fine, "
+        f"coarse{shared}"
+    )
+
+
+def _two_parts(root: Path, labelled: list[Labelled], notes: list) -> list[Labelled]:
+    """The images of the own split's two parts, named train and test."""
+    count = Counter(image.part for image in labelled)
+    if not count["test"]:  # the validation part stands for it
+        labelled = [
+            image._replace(part="test") if image.part == "val" else image
+            for image in labelled
+        ]
+    elif count["val"]:
+        labelled = [image for image in labelled if image.part != "val"]
+        notes.append(f"{count['val']:,} images of the validation part are left out")
+    parts: dict[str, set] = {"train": set(), "test": set()}
+    for image in labelled:
+        parts[image.part].add(image.fine)
+    for part, classes in parts.items():
+        if not classes:
+            raise DataError(
+                f"{root}: the split has no {part} images; give both parts, or add "
+                f"{BY_CLASSES} to draw one"
+            )
+    if both := sorted(parts["train"] & parts["test"]):
+        raise DataError(
+            f"{root}: the train and the test part share {len(both)} of "
+            f"{len(parts['train'] | parts['test'])} fine classes, such as {both[0]!r}; "
+            f"classes that are tested must be unseen: add {BY_CLASSES}, as in "
+            f"'{root.name}?{BY_CLASSES}', to join the parts and split by class"
+        )
+    notes.append("the data's own split into train and test is used")
+    return labelled
+
+
+def _refuse_draw(root: Path, test_fraction: float, seed: int) -> None:
+    """Refuse options of a draw where none is made."""
+    for name, value, default in (
+        ("test_fraction", test_fraction, 0.5),
+        ("seed", seed, 0),
+    ):
+        if value != default:
+            raise DataError(
+                f"{root}: has its own split into train and test, so {name}={value} "
+                f"changes nothing; take it away, or add {BY_CLASSES} to draw a split"
+            )
+
+
+def _check_trainable(root: Path, split: ZeroShot) -> None:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
-            found = reader.fieldnames or []
-            if missing := [c for c in COLUMNS if c not in found]:
-                raise DataError(
-                    f"{table}: no column {missing[0]!r} among "
-                    f"{', '.join(found) or 'nothing'}; "
-                    f"{expected}; rename the file if it is no label table"
-                )
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataError(f"{table}: cannot be read ({error}); {expected}") from None
-    for line, row in rows:
-        values = tuple((row[column] or "").strip() for column in COLUMNS)
-        for column, value in zip(COLUMNS, values, strict=True):
-            if not value:
-                raise DataError(f"{table}, line {line}: {column} is empty; fill it in")
-        yield line, values
+        split.train.hierarchy.references()
+    except HierarchyError as error:
+        raise DataError(f"{root}: the train part is too small: {error}") from None

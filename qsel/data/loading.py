@@ -8,22 +8,25 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
+from qsel.data import remembered
+from qsel.data.pictures import (
+    DataError,
+    composed,
+    content_digest,
+    listing,
+    read_image,
+    reason,
+    unreadable,
+)
 from qsel.hierarchy import Hierarchy
-
-
-class DataError(ValueError):
-    """A data set that cannot be used as it is; the message says what to do."""
 
 
 class ImageSet(Dataset):
@@ -51,13 +54,11 @@ class ImageSet(Dataset):
         hierarchy: Hierarchy,
         pixels: Tensor | None = None,
         paths: tuple[Path, ...] | None = None,
-        sizes: tuple[int, ...] = (),
     ):
         self.name = name
         self.hierarchy = hierarchy
         self.pixels = pixels  # (N, 3, H, W)
         self.paths = paths
-        self._sizes = sizes  # bytes of each file, part of the fingerprint
 
     @classmethod
     def from_array(cls, name: str, array: np.ndarray, hierarchy: Hierarchy):
@@ -112,20 +113,20 @@ class ImageSet(Dataset):
         if len(set(paths)) != len(paths):
             twice = next(p for p, n in Counter(paths).items() if n > 1)
             raise DataError(f"{name}: {twice} is given twice; give each image once")
-        sizes, problems = [], []
+        problems = []
         for path in paths:
             try:
-                sizes.append(path.stat().st_size)
+                size = path.stat().st_size
             except OSError as error:
-                problems.append(f"{path}: {_reason(error)}")
+                problems.append(f"{path}: {reason(error)}")
             else:
                 if path.is_dir():
                     problems.append(f"{path}: a folder, not an image")
-                elif sizes[-1] == 0:
+                elif size == 0:
                     problems.append(f"{path}: the file is empty (0 bytes)")
         if problems:
-            raise DataError(_listing(name, problems, len(paths)))
-        return cls(name, hierarchy, paths=paths, sizes=tuple(sizes))
+            raise DataError(listing(name, problems, len(paths)))
+        return cls(name, hierarchy, paths=paths)
 
     def __len__(self) -> int:
         return len(self.hierarchy)
@@ -175,19 +176,19 @@ class ImageSet(Dataset):
         labels = self.hierarchy.subset(indices)
         if self.pixels is not None:
             return ImageSet(name, labels, pixels=self.pixels[indices])
-        keep = indices.tolist()
-        paths = tuple(self.paths[i] for i in keep)
-        return ImageSet(
-            name, labels, paths=paths, sizes=tuple(self._sizes[i] for i in keep)
-        )
+        return ImageSet(name, labels, paths=tuple(self.paths[i] for i in indices))
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits: equal when images and labels are equal.
 
-        In memory: a sha256 of every pixel. Files: of their names below the folder
-        that holds them all and of their sizes, so that nothing has to be decoded and
-        moving the folder changes nothing. Both: of the labels and class names.
+        It covers the labels, the class names, and of images in memory every pixel; of
+        files every byte, and their names below the folder that holds them all. Moving
+        that folder changes nothing. Files are read once: what was found is kept in
+        the cache folder until they change.
+
+        Raises:
+            DataError: a file that cannot be read.
         """
         labels = self.hierarchy
         digest = hashlib.sha256()
@@ -199,102 +200,36 @@ class ImageSet(Dataset):
             digest.update(self.pixels.numpy().data)
         else:
             above = os.path.commonpath([path.absolute().parent for path in self.paths])
-            for path, size in zip(self.paths, self._sizes, strict=True):
-                below = path.absolute().relative_to(above).as_posix()
-                digest.update(repr((below, size)).encode())
+            contents, problems = remembered.answers(
+                "blake2b", content_digest, self.paths, title=f"reading {self.name}"
+            )
+            if problems:
+                raise DataError(listing(self.name, problems, len(self)))
+            for path, content in zip(self.paths, contents, strict=True):
+                below = composed(path.absolute().relative_to(above).as_posix())
+                digest.update(repr((below, content)).encode())
+        if labels.min_images > 2:  # fewer references are another training set
+            digest.update(repr(labels.min_images).encode())
         return digest.hexdigest()[:16]
 
 
-def read_image(path: str | os.PathLike) -> Tensor:
-    """One image file as a (3, H, W) uint8 tensor, RGB.
-
-    Grey, palette, CMYK and 16-bit pictures are converted; what is transparent
-    becomes white; a photograph is turned upright as its EXIF entry says; of a moving
-    picture the first frame is taken.
-
-    Raises:
-        DataError: a file that is absent, empty, cut short or no picture.
-    """
-    try:
-        if os.path.getsize(path) == 0:
-            raise DataError("the file is empty (0 bytes)")
-        with Image.open(path) as image:
-            image = _to_rgb(ImageOps.exif_transpose(image))
-    # On broken bytes Pillow raises OSError, SyntaxError, struct.error and others
-    except Exception as error:
-        raise DataError(
-            f"{path}: {_reason(error)}; replace the image, or take it out together "
-            "with its label"
-        ) from None
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W)
-
-
-def check_images(image_set: ImageSet, workers: int | None = None) -> None:
+def check_images(*image_sets: ImageSet, workers: int | None = None) -> None:
     """Decode every image once, with a progress bar, so that no run stops half-way.
 
+    Files that were decoded before and have not changed since are not decoded again.
+
     Args:
-        image_set: images in memory are complete by construction and pass at once.
+        image_sets: images in memory are complete by construction and pass at once.
         workers: threads; by default one for each CPU core, 8 at most.
 
     Raises:
-        DataError: names every image that cannot be read, with its reason.
+        DataError: names every image of all sets that cannot be read, with its reason.
     """
-    if image_set.paths is None:
-        return
-    if workers is None:
-        workers = min(os.cpu_count() or 1, 8)
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        reasons = pool.map(_what_is_wrong, image_set.paths)
-        title = f"checking {image_set.name}"
-        bar = tqdm(reasons, desc=title, total=len(image_set), unit="image")
-        problems = [reason for reason in bar if reason]
-    if problems:
-        raise DataError(_listing(image_set.name, problems, len(image_set)))
-
-
-def _what_is_wrong(path: Path) -> str:
-    try:
-        read_image(path)
-    except DataError as error:
-        return str(error).rpartition("; replace")[0]
-    return ""
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I" or image.mode.startswith("I;16"):  # whole numbers to 65,535
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise DataError("its values do not fit 16 bits; save it with 8 bits")
-        grey = (values.astype(np.float64) / 257).round().astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.mode == "F":
-        raise DataError("a float picture has no fixed white; save it with 8 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case DataError():
-            return str(error)
-        case FileNotFoundError():
-            return "there is no such file"
-        case PermissionError():
-            return "no permission to read it"
-        case UnidentifiedImageError():
-            return "this is not an image that Pillow knows"
-    return f"the image cannot be read ({str(error) or type(error).__name__})"
-
-
-def _listing(name: str, problems: list[str], total: int) -> str:
-    lines = "".join(f"\n  {problem}" for problem in problems)
-    return (
-        f"{name}: {len(problems)} of {total} images cannot be used; replace them, or "
-        f"take them out together with their labels:{lines}"
-    )
+    files = [images for images in image_sets if images.paths is not None]
+    paths = [path for images in files for path in images.paths]
+    if problems := unreadable(paths, workers):
+        name = " and ".join(images.name for images in files)
+        raise DataError(listing(name, list(problems.values()), len(paths)))
 
 
 def _one_label_each(name: str, images: int, hierarchy: Hierarchy) -> None:

@@ -1,12 +1,13 @@
 """Zero-shot splits: the classes that are tested were never trained on."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from qsel.data.loading import DataError, ImageSet
+from qsel.data.walk import first
 from qsel.hierarchy import Hierarchy, HierarchyError
 
 
@@ -16,6 +17,13 @@ class ZeroShot:
 
     Coarse classes may stand on both sides; the paper's Cars196 split shares most.
 
+    Attributes:
+        name: of the data set.
+        train: images of the classes to train on.
+        test: images of the classes that stay unseen.
+        skipped: files that were left out because they cannot be read.
+        notes: what else a reader of the data should know, a sentence each.
+
     Raises:
         DataError: a fine class stands on both sides.
     """
@@ -23,6 +31,8 @@ class ZeroShot:
     name: str
     train: ImageSet
     test: ImageSet
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         seen = set(self.train.hierarchy.fine_names)
@@ -132,16 +142,73 @@ def split_by_fraction(
     """
     train_fine, _ = split_fine_classes(images.hierarchy, test_fraction, seed)
     split = zero_shot(images, train_fine, name)
-    try:
-        split.train.hierarchy.references()
-    except HierarchyError as error:
-        reason = str(error).rpartition("; ")[0]  # its advice is for a whole set
+    if reason := _why_untrainable(split.train.hierarchy):
         raise DataError(
             f"{split.name}: with {test_fraction} of the fine classes held out, the "
-            f"{len(train_fine)} left cannot be trained on: {reason}; hold out less, or "
-            "add fine classes"
-        ) from None
+            f"{len(train_fine)} left cannot be trained on: {reason}; "
+            + _remedy(images.hierarchy, test_fraction, seed)
+        )
     return split
+
+
+def _why_untrainable(hierarchy: Hierarchy) -> str:
+    """Why no sample can be a reference; empty if some can."""
+    try:
+        hierarchy.references()
+    except HierarchyError as error:
+        return str(error).rpartition("; ")[0]  # its advice is for a whole set
+    return ""
+
+
+def _remedy(hierarchy: Hierarchy, test_fraction: float, seed: int) -> str:
+    """What helps where a draw leaves too little to train on; tried before it is said.
+
+    Of two fine classes one is always held out, so that a smaller fraction helps only
+    where a coarse class has more.
+    """
+
+    def works(fraction: float, seed: int) -> bool:
+        train_fine, test_fine = split_fine_classes(hierarchy, fraction, seed)
+        kept = torch.tensor([f in train_fine for f in hierarchy.fine_names])
+        samples = kept[hierarchy.fine]
+        return bool(test_fine) and not _why_untrainable(hierarchy.subset(samples))
+
+    for fraction in (0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1):
+        if fraction < test_fraction and works(fraction, seed):
+            return f"hold out less: a fraction of {fraction} leaves enough"
+    for other in range(10):
+        if works(test_fraction, other):
+            return f"another draw leaves enough: take seed={other}"
+    return (
+        "one of two fine classes is always held out, so holding out less does not "
+        "help: add fine classes until a coarse class has three, of two images each"
+    )
+
+
+def shortcomings(split: ZeroShot) -> Iterator[str]:
+    """What a data set lacks, and what was left out of it, line by line."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in split.train.hierarchy.lacking().items():
+        reasons.setdefault(reason, []).append(repr(name))
+    for reason, names in reasons.items():
+        if len(names) == 1:
+            yield f"  never: {names[0]} {reason}"
+        else:
+            yield (
+                f"  never: {len(names)} fine classes, each of which {reason}: "
+                f"{first(names, 10)}"
+            )
+    labels = split.test.hierarchy
+    if alone := (labels.fine.bincount() < 2).nonzero().flatten().tolist():
+        names = first([repr(labels.fine_names[i]) for i in alone], 10)
+        count = f"{len(alone)} test images are alone in their classes"
+        if len(alone) == 1:
+            count = "1 test image is alone in its class"
+        yield f"{count}, so that a search cannot find another: {names}"
+    yield from split.notes
+    if skipped := split.skipped:
+        yield f"unreadable images that are left out ({len(skipped)}):"
+        yield from (f"  {name}" for name in skipped)
 
 
 def validation(train: ImageSet, fraction: float = 0.25, seed: int = 0) -> ZeroShot:

@@ -1,6 +1,8 @@
 """Both layouts of Stanford Cars, built small: four classes instead of 196."""
 
 import os
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +195,7 @@ def test_an_absent_part_says_how_to_go_on(torchvision):
     refused(
         torchvision,
         f"{torchvision / 'cars_test'}: the official test part is not here",
-        "pass parts=('train',)",
+        f"--data '{torchvision}?parts=train'",
         "rickyyyyyyy/torchvision-stanford-cars",
         "tanganke/stanford_cars",
     )
@@ -220,7 +222,7 @@ def test_a_missing_or_wrong_table(torchvision, table):
     path = torchvision / table
     whole = path.read_bytes()
     path.unlink()
-    refused(torchvision, f"{path}: no such file; fetch it")
+    refused(torchvision, f"{path}: no such file", "fetch it from Kaggle")
     path.mkdir()
     refused(torchvision, f"{path}: no such file")
     path.rmdir()
@@ -299,6 +301,69 @@ def test_an_image_listed_twice(torchvision):
     os.unlink(torchvision / "cars_train" / f"{a + 1:05}.jpg")
     write_table(table, rows, ("class", "fname"))
     refused(torchvision, "is given twice")
+
+
+# ---- mirrors and their habits
+
+
+def nest(base, part):
+    """Put a folder of images into one of the same name, as mirrors do."""
+    os.rename(base / f"cars_{part}", base / "inner")
+    (base / f"cars_{part}").mkdir()
+    os.rename(base / "inner", base / f"cars_{part}" / f"cars_{part}")
+
+
+def test_folders_nested_by_a_mirror_are_read(torchvision):
+    whole = cars196(torchvision)
+    for part in ("train", "test"):
+        nest(torchvision, part)
+    (torchvision / "cars_train" / "Thumbs.db").write_text("x")
+    (torchvision / "car_devkit").mkdir()
+    os.rename(torchvision / "devkit", torchvision / "car_devkit" / "devkit")
+    split = load(torchvision)
+    assert [len(split.train), len(split.test)] == [len(whole.train), len(whole.test)]
+    assert split.train.paths[0].parts[-3:-1] == ("cars_train", "cars_train")
+
+
+def test_a_mirror_without_the_labels_of_the_test_part_says_how_to_go_on(torchvision):
+    for part in ("train", "test"):
+        nest(torchvision, part)
+    (torchvision / "cars_test_annos_withlabels.mat").unlink()
+    savemat(torchvision / "cars_annos.mat", names_cell())
+    (torchvision / "devkit" / "cars_meta.mat").unlink()  # the names are above
+    remedy = f"--data '{torchvision}?parts=train'"
+    refused(torchvision, "no such file, but it holds the labels", remedy, "Kaggle")
+    refused(torchvision, "cars_annos.mat cannot stand for it")
+    assert len(load(shlex.split(remedy)[1]).train) == 5
+
+
+def test_a_mirror_without_any_table_but_the_joint_one_is_explained(torchvision):
+    shutil.rmtree(torchvision / "devkit")
+    (torchvision / "cars_test_annos_withlabels.mat").unlink()
+    savemat(torchvision / "cars_annos.mat", names_cell())
+    for parts in (("train",), ("train", "test")):
+        refused(
+            torchvision,
+            f"{torchvision / 'devkit' / 'cars_train_annos.mat'}: no such file",
+            "official train part; fetch it",
+            "numbers the images of both parts together",
+            parts=parts,
+        )
+
+
+def test_images_under_other_names_are_told_from_missing_ones(torchvision):
+    for path in (torchvision / "cars_train").iterdir():
+        path.rename(path.with_name(f"car{path.name}"))
+    refused(torchvision, "cars_train: holds none of the 9 images of cars_train_annos")
+    refused(torchvision, "but car00001.jpg, car00002.jpg")
+
+
+def test_unreadable_images_are_left_out_if_so_many_are_allowed(base):
+    path = cars196(base).train.paths[1]
+    path.write_bytes(b"nothing")
+    split = cars196(base, skip_bad=1)
+    assert split.skipped == (path.relative_to(base).as_posix(),)
+    assert (len(split.train), len(split.test)) == (8, 9)
 
 
 # ---- the real table and the real photographs

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -137,16 +138,10 @@ def test_an_image_at_the_wrong_depth(root, draw, where, deep):
     refused(root, f"{path}: an image {deep} folders below {root}, expected 2")
 
 
-@pytest.mark.parametrize("name", ["Thumbs.db", "suv/q5/clip.mp4", "suv/raw", "a.zip"])
+@pytest.mark.parametrize("name", ["suv/q5/clip.mp4", "suv/raw", "a.zip"])
 def test_a_file_that_is_no_image(root, name):
     (root / name).write_bytes(b"1")
     refused(root, f"{root / name}: neither an image", "take it out")
-
-
-def test_a_class_with_a_single_image(root):
-    for name in ("0.png", "2.png"):
-        (root / "suv" / "q5" / name).unlink()
-    refused(root, "q5/1.png: the only image of fine class 'suv/q5'", "add an image")
 
 
 def test_an_empty_image(root):
@@ -170,79 +165,172 @@ def test_no_coarse_class_with_two_fine_ones(tmp_path, draw):
 def test_two_fine_classes_each_are_too_few_to_split(tmp_path, draw):
     for i in range(8):
         draw(tmp_path / f"c{i // 4}" / f"m{i // 2}" / f"{i}.png")
-    refused(tmp_path, "the 2 left cannot be trained on", "hold out less")
+    refused(tmp_path, "the 2 left cannot be trained on", "does not help: add fine")
 
 
-# ---- the label table
-
-
-def write_table(root, lines, head="file,fine,coarse"):
-    (root / "labels.csv").write_text("\n".join([head, *lines]) + "\n", "utf-8")
+# ---- an own split
 
 
 @pytest.fixture
-def flat(tmp_path, draw):
-    """Eight classes in one folder, labelled by a table."""
-    lines = []
-    for coarse, models in TREE.items():
-        for fine in models:
-            for i in range(2):
-                draw(tmp_path / "flat" / "all" / f"{fine}{i}.png", seed=len(lines))
-                lines.append(f"all/{fine}{i}.png,{fine},{coarse}")
-    write_table(tmp_path / "flat", lines)
-    return tmp_path / "flat", lines
+def parts(tmp_path, draw):
+    """Write root/PART/coarse/fine/image.png: other fine classes in each part."""
+
+    def write(**names):
+        seed = 0
+        for part, letter in names.items():
+            for coarse in ("sedan", "suv"):
+                for fine in (f"{letter}1", f"{letter}2"):
+                    for i in range(2):
+                        seed += 1
+                        path = tmp_path / "own" / part / coarse / fine / f"{i}.png"
+                        draw(path, seed)
+        return tmp_path / "own"
+
+    return write
 
 
-def test_a_table_labels_images_wherever_they_lie(flat):
-    root, lines = flat
-    split = folder(root)
-    assert names(split) == {fine for models in TREE.values() for fine in models}
-    for side in (split.train, split.test):
-        for i, path in enumerate(side.paths):
-            fine = side.hierarchy.fine_names[side.hierarchy.fine[i]]
-            assert path.stem[:-1] == fine
-    write_table(root, [f"x,{line}" for line in lines[::-1]], "note,file,fine,coarse")
-    assert folder(root).train.fingerprint == split.train.fingerprint
-    write_table(root, [line.replace(",", ", ") for line in lines], "file, fine, coarse")
-    assert folder(root).train.fingerprint == split.train.fingerprint
-    text = (root / "labels.csv").read_text()
-    (root / "labels.csv").write_text("\ufeff" + text, "utf-8")  # as spreadsheets do
-    assert folder(root).train.fingerprint == split.train.fingerprint
+@pytest.mark.parametrize("other", ["test", "val", "Valid", "validation", "testing"])
+def test_folders_train_and_test_are_the_split(parts, other):
+    split = folder(parts(train="a", **{other: "b"}))
+    assert split.train.hierarchy.coarse_names == ("sedan", "suv")
+    fine = [f"{c}/{f}" for c in ("sedan", "suv") for f in ("1", "2")]
+    for side, letter in ((split.train, "a"), (split.test, "b")):
+        expected = [name.replace("/", f"/{letter}") for name in fine]
+        assert sorted(side.hierarchy.fine_names) == expected
+    assert {path.parts[-4] for path in split.test.paths} == {other}
+    assert "the data's own split into train and test is used" in split.notes
 
 
-def test_a_fine_class_under_two_coarse_ones(flat):
-    root, lines = flat
-    write_table(root, [*lines[:-1], lines[-1].replace("van", "suv")])
-    refused(root, f"{root}", "fine class 'vito' stands under two coarse classes")
+def test_a_validation_part_beside_a_test_part_is_left_out(parts):
+    split = folder(parts(train="a", val="v", test="b"))
+    assert not any("/v" in name for name in names(split))
+    assert "8 images of the validation part are left out" in split.notes
+    assert len(names(folder(parts(train="a"), split="classes"))) == 12
+
+
+def test_a_split_by_images_is_refused_and_can_be_joined(parts):
+    root = parts(train="a", test="a")
+    refused(root, f"{root}: the train and the test part share 4 of 4 fine classes")
+    refused(root, "'own?split=classes'")
+    parts(train="b", test="b")
+    parts(train="c", test="c")
+    split = folder(root, split="classes")
+    assert len(names(split)) == 12 and len(split.train) + len(split.test) == 48
+    assert set(split.test.hierarchy.fine.bincount().tolist()) == {4}
+
+
+def test_one_label_level_in_parts_is_refused_with_what_to_do(tmp_path, draw):
+    for part in ("train", "test"):
+        for i in range(8):
+            draw(tmp_path / "cars" / part / f"car{i // 2}" / f"{i}.png")
+    root = tmp_path / "cars"
+    refused(root, "train and test hold one label level, and two are needed")
+    refused(root, f"{root}/train/COARSE/FINE/image.jpg", f"{root / 'labels.csv'}")
+    refused(root, "The parts share 4 of 4 classes", "add split=classes as well")
+
+
+def test_one_label_level_without_parts_is_refused_with_what_to_do(tmp_path, draw):
+    for i in range(8):
+        draw(tmp_path / f"car{i // 2}" / f"{i}.png")
+    refused(tmp_path, "one label level, and two are needed: put each class below")
+
+
+def test_one_part_alone_is_refused(parts):
+    root = parts(train="a")
+    refused(
+        root,
+        f"{root}: holds train alone",
+        f"give the folder of that part itself, {root}/train",
+    )
+
+
+def test_options_of_a_draw_are_refused_where_none_is_made(parts):
+    root = parts(train="a", test="b")
+    refused(root, "seed=3 changes nothing; take it away, or add split=class", seed=3)
+    refused(root, "test_fraction=0.3 changes nothing", test_fraction=0.3)
+    assert folder(root, split="classes", seed=3, test_fraction=0.3)
+    refused(root, "split is 'mine'; give own or classes", split="mine")
+
+
+def test_a_train_part_that_cannot_be_trained_on_is_refused(parts, tmp_path):
+    root = parts(train="a", test="b")
+    shutil.rmtree(root / "train" / "suv")
+    refused(root, f"{root}: the train part is too small: only one coarse class")
+
+
+def test_a_list_names_the_classes_to_test_on(root):
+    (root / "unseen.list").write_text("\ufeff# mine\nsedan/a3\n\n suv/q5 \nsedan/a3\n")
+    split = folder(root, test="unseen.list")
+    assert split.test.hierarchy.fine_names == ("sedan/a3", "suv/q5")
+    assert len(names(split)) == 8
+    absolute = (root / "unseen.list").rename(root.parent / "elsewhere.txt")
+    again = load(f"{root}?test={absolute}")
+    assert again.test.fingerprint == split.test.fingerprint
+
+
+def test_a_list_goes_before_the_own_split(parts):
+    root = parts(train="a", test="b")
+    (root / "unseen.txt").write_text("sedan/a1\nsuv/b2\n")
+    split = folder(root, test="unseen.txt")
+    assert set(split.test.hierarchy.fine_names) == {"sedan/a1", "suv/b2"}
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("text", "said"),
     [
-        (lambda t: [*t, "all/no.png,a,b"], "line 18: there is no image 'all/no.png'"),
-        (lambda t: [*t, t[0]], "line 18: 'all/a30.png' has a label already"),
-        (lambda t: t[1:], "all/a30.png: labels.csv has no label for it (1 such"),
-        (lambda t: [t[0], "all/a31.png,,sedan", *t[2:]], "line 3: fine is empty"),
-        (lambda t: [t[0], "all/a31.png,a3", *t[2:]], "line 3: coarse is empty"),
-        (lambda t: [t[0], '"all/a31.png,a3', *t[2:]], "cannot be read"),
-        (lambda t: [], "has no label for it (16 such images)"),
+        (None, "unseen.txt: there is no such file; give test=FILE with a path from"),
+        (b"# nothing\n\n", "unseen.txt: names no class"),
+        (b"\xff\xfe", "unseen.txt: cannot be read"),
+        (b"sedan/a3\na9\nb9\n", "2 of 3 names are no fine classes of the data: 'a9', "),
+        (b"sedan/a3\na9\n", "they are called 'sedan/a3', 'sedan/a4', 'sedan/a6' and 5"),
     ],
 )
-def test_a_wrong_line(flat, change, said):
-    root, lines = flat
-    write_table(root, change(lines))
-    refused(root, said)
+def test_a_wrong_list(root, text, said):
+    if text is not None:
+        (root / "unseen.txt").write_bytes(text)
+    refused(root, said, test="unseen.txt")
 
 
-@pytest.mark.parametrize("head", ["file,fine", "path,label", ""])
-def test_a_table_without_its_columns(flat, head):
-    root, lines = flat
-    write_table(root, lines, head)
-    refused(root, "labels.csv: no column", "rename the file")
+# ---- classes of few images, and images that cannot be read
 
 
-@pytest.mark.parametrize("content", [b"", b"file,fine,coarse\n\xff\xfe\n", b"\0\0"])
-def test_a_table_that_is_none(flat, content):
-    root, _ = flat
-    (root / "labels.csv").write_bytes(content)
-    refused(root, "labels.csv", "expected a UTF-8 table with the columns file, fine")
+def test_a_class_with_a_single_image_stays_and_gives_no_reference(root):
+    for name in ("0.png", "2.png"):
+        (root / "suv" / "q5" / name).unlink()
+    lists = {"suv/q5": "sedan/a3\nsuv/q7\n", "suv/q7": "sedan/a3\nsuv/q5\n"}
+    for trained, text in lists.items():
+        (root / "unseen.txt").write_text(text)
+        split = folder(root, test="unseen.txt")
+        assert trained in split.train.hierarchy.fine_names
+        assert len(split.train) + len(split.test) == 22
+    (root / "unseen.txt").write_text(lists["suv/q5"])
+    labels = folder(root, test="unseen.txt").train.hierarchy
+    assert labels.lacking()["suv/q5"] == "has a single image, so no P⁺"
+    single = labels.fine_names.index("suv/q5")
+    assert single not in labels.fine[labels.references()]
+
+
+def test_classes_of_fewer_images_than_asked_for_give_no_reference(root):
+    (root / "sedan" / "a3" / "0.png").unlink()
+    (root / "unseen.txt").write_text("sedan/a6\nsuv/q7\n")
+    labels = folder(root, test="unseen.txt", min_images=3).train.hierarchy
+    assert labels.lacking()["sedan/a3"] == "has fewer than min_images=3 images"
+    refused(root, "no sample can be a reference", min_images=4)
+    refused(root, "min_images is 1; a reference needs a P⁺: give 2", min_images=1)
+
+
+def test_a_test_part_in_which_nothing_can_be_found_is_refused(root):
+    for name in ("0.png", "2.png"):
+        (root / "suv" / "q5" / name).unlink()
+    (root / "unseen.txt").write_text("suv/q5\n")
+    refused(root, "no fine class of the test part has two images", test="unseen.txt")
+
+
+def test_unreadable_images_are_left_out_if_so_many_are_allowed(root):
+    for name in ("suv/q5/1.png", "van/vito/0.png"):
+        (root / name).write_bytes(b"nothing")
+    split = load(f"{root}?skip_bad=2")
+    assert split.skipped == ("suv/q5/1.png", "van/vito/0.png")
+    assert len(split.train) + len(split.test) == 22
+    refused(root, "q5/1.png: this is not an image", "vito/0.png: this", skip_bad=1)
+    assert folder(root).skipped == ()

@@ -1,5 +1,7 @@
 import pickle
 import shutil
+import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from qsel.data.loading import DataError, ImageSet, check_images, read_image
+from qsel.data.loading import DataError, ImageSet, check_images
 from qsel.hierarchy import Hierarchy
 
 
@@ -144,107 +146,50 @@ def test_fingerprint_of_files_survives_a_move_but_not_a_change(tmp_path, draw):
     assert ImageSet.from_files("f", moved, labels(8)).fingerprint != original
 
 
+def test_fingerprint_of_files_tells_equal_names_and_sizes_apart(tmp_path, draw):
+    paths = [draw(tmp_path / f"{i}.bmp", seed=i) for i in range(8)]
+    size, original = paths[3].stat().st_size, ImageSet.from_files("f", paths, labels(8))
+    assert original.fingerprint
+    draw(paths[3], seed=33)
+    changed = ImageSet.from_files("f", paths, labels(8))
+    assert paths[3].stat().st_size == size
+    assert changed.fingerprint != original.fingerprint
+    draw(paths[3], seed=3)
+    again = ImageSet.from_files("f", paths, labels(8))
+    assert again.fingerprint == original.fingerprint
+
+
+def test_fingerprint_is_the_same_however_accents_are_stored(tmp_path, draw):
+    found = []
+    for form, folder in (("NFC", "one"), ("NFD", "two")):
+        name = unicodedata.normalize(form, "Citro\u00ebn")
+        paths = [draw(tmp_path / folder / name / f"{i}.bmp", i) for i in range(8)]
+        paths[0] = paths[0].rename(tmp_path / folder / "0.bmp")
+        found.append(ImageSet.from_files("f", paths, labels(8)).fingerprint)
+    assert found[0] == found[1]
+
+
+def test_fingerprint_follows_which_classes_give_references():
+    array, few = noise(), replace(labels(8), min_images=3)
+    two = ImageSet.from_array("a", array, labels(8))
+    three = ImageSet.from_array("a", array, few)
+    assert three.fingerprint != two.fingerprint
+    assert three.subset([0, 1, 2]).hierarchy.min_images == 3
+
+
+def test_fingerprint_names_a_file_that_is_gone(files):
+    images = ImageSet.from_files("f", files, labels(8))
+    files[2].unlink()
+    with pytest.raises(DataError, match="2.png: there is no such file"):
+        images.fingerprint  # noqa: B018
+
+
 def test_fingerprint_of_a_subset_is_that_of_its_files(tmp_path, draw):
     files = [draw(tmp_path / f"{i}.bmp", size=(9, 7 + i)) for i in range(8)]
     chosen = [7, 2, 6]
     part = ImageSet.from_files("f", files, labels(8)).subset(chosen)
     again = ImageSet.from_files("f", [files[i] for i in chosen], part.hierarchy)
     assert part.fingerprint == again.fingerprint
-
-
-# ---- pictures of every kind
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGBA", "LA", "YCbCr"])
-def test_other_colour_modes_become_rgb(tmp_path, draw, mode):
-    suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
-    image = read_image(draw(tmp_path / f"a.{suffix}", mode=mode))
-    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 7, 9))
-    if mode in ("L", "1", "LA"):
-        assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
-
-
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    values = np.array([[0, 257, 32896, 65535]], dtype="uint16")
-    for suffix in ("png", "tif"):
-        Image.fromarray(values).save(tmp_path / f"a.{suffix}")
-        image = read_image(tmp_path / f"a.{suffix}")
-        assert image[0].tolist() == [[0, 1, 128, 255]]
-
-
-def test_what_is_transparent_becomes_white(tmp_path):
-    Image.new("RGBA", (2, 2), (200, 0, 0, 0)).save(tmp_path / "a.png")
-    assert (read_image(tmp_path / "a.png") == 255).all()
-    palette = Image.new("P", (2, 2), 1)
-    palette.putpalette([0, 0, 0, 200, 0, 0])
-    palette.save(tmp_path / "b.png", transparency=1)
-    assert (read_image(tmp_path / "b.png") == 255).all()
-
-
-def test_exif_orientation_turns_the_picture_upright(tmp_path):
-    image = Image.new("RGB", (40, 20), "black")
-    image.paste("white", (0, 0, 20, 20))  # the left half
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: left becomes top
-    image.save(tmp_path / "a.jpg", exif=exif)
-    upright = read_image(tmp_path / "a.jpg")  # (3, 40, 20)
-    assert tuple(upright.shape) == (3, 40, 20)
-    assert upright[:, :16].min() > 200 and upright[:, 24:].max() < 50
-
-
-def test_the_first_frame_of_a_moving_picture_is_taken(tmp_path):
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_image(tmp_path / "a.gif")[:, 0, 0].tolist() == [255, 0, 0]
-
-
-# ---- broken files
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
-@pytest.mark.parametrize("kept", [0.0, 0.02, 0.3, 0.7])
-def test_a_file_cut_short_is_named(tmp_path, draw, suffix, kept):
-    path = draw(tmp_path / f"cut.{suffix}", size=(64, 64))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(DataError, match=f"cut.{suffix}: .*; replace the image"):
-        read_image(path)
-
-
-def test_every_cut_of_a_small_picture_is_refused_or_whole(tmp_path, draw):
-    path = draw(tmp_path / "a.png")
-    whole, picture = path.read_bytes(), read_image(path)
-    for end in range(len(whole)):
-        path.write_bytes(whole[:end])
-        try:
-            assert torch.equal(read_image(path), picture)  # only its end mark is gone
-        except DataError as error:
-            assert str(path) in str(error)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", r"empty \(0 bytes\)"),
-        (b"<html>not found</html>", "not an image that Pillow knows"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "cannot be read|not an image"),
-    ],
-)
-def test_what_is_no_picture_is_named(tmp_path, content, said):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=said) as caught:
-        read_image(path)
-    assert str(caught.value).startswith(str(path))
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
-
-
-def test_values_without_a_fixed_white_are_refused(tmp_path):
-    Image.fromarray(np.ones((4, 4), "float32")).save(tmp_path / "f.tif")
-    Image.fromarray(np.full((4, 4), 70000, "int32")).save(tmp_path / "i.tif")
-    for name in ("f.tif", "i.tif"):
-        with pytest.raises(DataError, match="save it with 8 bits"):
-            read_image(tmp_path / name)
 
 
 def test_from_files_names_every_absent_and_empty_file(files):
@@ -280,6 +225,17 @@ def test_check_images_names_every_unreadable_file(files):
     assert [line.strip().split(": ")[0] for line in lines] == [
         str(files[i]) for i in (1, 4, 7)
     ]
+
+
+def test_check_images_names_the_files_of_all_sets_at_once(files):
+    images = ImageSet.from_files("f", files, labels(8))
+    for i in (1, 6):
+        files[i].write_bytes(b"nothing")
+    halves = images.subset(range(4), "train"), images.subset(range(4, 8), "test")
+    with pytest.raises(DataError, match="train and test: 2 of 8 images") as caught:
+        check_images(*halves)
+    assert f"{files[1]}: " in str(caught.value) and f"{files[6]}: " in str(caught.value)
+    assert "skip_bad=2" in str(caught.value)
 
 
 def test_check_images_passes_what_is_in_memory():

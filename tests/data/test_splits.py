@@ -129,6 +129,36 @@ def test_a_train_side_without_references_is_refused():
         split_by_fraction(image_set([5, 1]), 0.6, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "said"),
+    [
+        ([2, 2], 0.5, "holding out less does not help: add fine classes"),
+        ([5, 1], 0.6, "hold out less: a fraction of 0.5 leaves enough"),
+        ([4, 4], 0.8, "hold out less: a fraction of 0.5 leaves enough"),
+    ],
+)
+def test_the_remedy_that_is_named_works(sizes, fraction, said):
+    images = image_set(sizes)
+    with pytest.raises(DataError, match=said):
+        split_by_fraction(images, fraction, seed=0)
+    if "fraction of 0.5" in said:
+        assert len(split_by_fraction(images, 0.5, seed=0).train)
+
+
+def test_another_draw_is_named_where_it_helps():
+    fine = ["a0", "a1", "a2", "a2", "b0", "b0", "b1"]
+    labels = Hierarchy.from_names(fine, [name[0] for name in fine])
+    images = ImageSet.from_array("x", np.zeros((7, 3, 2, 2), "uint8"), labels)
+
+    def trains(seed):  # one of three is held out; a2 alone can give references
+        return "a2" in split_fine_classes(labels, 0.1, seed)[0]
+
+    unlucky = next(seed for seed in range(20) if not trains(seed))
+    with pytest.raises(DataError, match="another draw leaves enough") as caught:
+        split_by_fraction(images, 0.1, unlucky)
+    assert trains(int(str(caught.value).rpartition("take seed=")[2]))
+
+
 def test_validation_divides_the_training_classes_only():
     split = zero_shot(
         image_set([8, 8]), [f"c{c}/f{f}" for c in (0, 1) for f in range(6)]

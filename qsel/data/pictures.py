@@ -1,0 +1,165 @@
+"""Image files: one is read, many are checked; and what is said of a broken one."""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from qsel.data import remembered
+
+
+class DataError(ValueError):
+    """A data set that cannot be used as it is; the message says what to do."""
+
+
+def read_image(path: str | os.PathLike) -> Tensor:
+    """One image file as a (3, H, W) uint8 tensor, RGB.
+
+    Grey, palette, CMYK and 16-bit pictures are converted; what is transparent
+    becomes white; a photograph is turned upright as its EXIF entry says; of a moving
+    picture the first frame is taken.
+
+    Raises:
+        DataError: a file that is absent, empty, cut short or no picture.
+    """
+    try:
+        image = _decode(path)
+    except DataError as error:
+        raise DataError(
+            f"{path}: {error}; replace the image, or take it out together with its "
+            "label"
+        ) from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W)
+
+
+def unreadable(paths: Sequence[Path], workers: int | None = None) -> dict[Path, str]:
+    """The images that cannot be decoded, each with "path: reason"."""
+    if not paths:
+        return {}
+    question = f"decodes with Pillow {PIL.__version__}"
+    found, problems = remembered.answers(
+        question, _decodes, paths, workers, title="checking images"
+    )
+    bad = [path for path, answer in zip(paths, found, strict=True) if answer is None]
+    return dict(zip(bad, problems, strict=True))
+
+
+def without_unreadable(
+    name: str, paths: Sequence[Path], allowed: int
+) -> tuple[list[int], list[int]]:
+    """Positions of the images that can be decoded, and of the others.
+
+    Args:
+        name: of the data set.
+        paths: N images.
+        allowed: how many may be unreadable; if 0, nothing is decoded.
+
+    Raises:
+        DataError: more are; all are named.
+    """
+    if allowed < 0:
+        raise DataError(f"skip_bad is {allowed}; give 0 or more images to leave out")
+    bad = unreadable(paths) if allowed else {}
+    if len(bad) > allowed:
+        problems = [*bad.values()]
+        raise DataError(
+            f"skip_bad={allowed} allows fewer: " + listing(name, problems, len(paths))
+        )
+    good = [i for i, path in enumerate(paths) if path not in bad]
+    if not good:
+        raise DataError(f"{name}: none of the {len(paths)} images can be read")
+    return good, [i for i, path in enumerate(paths) if path in bad]
+
+
+def composed(name: str) -> str:
+    """A name with its accents in composed form (NFC).
+
+    Some systems store "é" as one character, some as two that look the same.
+
+    Example:
+        >>> composed("e" + chr(0x301)) == chr(0xE9)
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def content_digest(path: Path) -> str:
+    """32 hexadecimal digits of a file's bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, _blake2b).hexdigest()
+    except OSError as error:
+        raise DataError(reason(error)) from None
+
+
+def _blake2b():
+    return hashlib.blake2b(digest_size=16)
+
+
+def _decodes(path: Path) -> str:
+    _decode(path)
+    return "yes"
+
+
+def _decode(path: str | os.PathLike) -> Image.Image:
+    try:
+        if os.path.getsize(path) == 0:
+            raise DataError("the file is empty (0 bytes)")
+        with Image.open(path) as image:
+            return _to_rgb(ImageOps.exif_transpose(image))
+    # On broken bytes Pillow raises OSError, SyntaxError, struct.error and others
+    except Exception as error:
+        raise DataError(reason(error)) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):  # whole numbers to 65,535
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError("its values do not fit 16 bits; save it with 8 bits")
+        grey = (values.astype(np.float64) / 257).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode == "F":
+        raise DataError("a float picture has no fixed white; save it with 8 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def reason(error: Exception) -> str:
+    """What an error on reading a file means."""
+    match error:
+        case DataError():
+            return str(error)
+        case FileNotFoundError():
+            return "there is no such file"
+        case PermissionError():
+            return "no permission to read it"
+        case UnidentifiedImageError():
+            return "this is not an image that Pillow knows"
+    return f"the image cannot be read ({str(error) or type(error).__name__})"
+
+
+def listing(name: str, problems: list[str], total: int) -> str:
+    """What is wrong with some of the images, each problem on its own line."""
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    skip = ""
+    if len(problems) < total:
+        skip = f", or leave them out by the data option skip_bad={len(problems)}"
+    return (
+        f"{name}: {len(problems)} of {total} images cannot be used; replace them, or "
+        f"take them out together with their labels{skip}:{lines}"
+    )

@@ -1,0 +1,58 @@
+import pytest
+
+from qsel.data import DataError, load, source_name, split_source
+
+
+@pytest.fixture
+def photos(tmp_path, draw):
+    def build(name):
+        for k in range(24):
+            draw(tmp_path / name / f"c{k // 12}" / f"f{k // 4}" / f"{k}.png", k)
+        return tmp_path / name
+
+    return build
+
+
+@pytest.mark.parametrize("name", ["who is this?", "a?b", "a?b?c=d"])
+def test_a_question_mark_in_the_name_of_a_folder(photos, name):
+    root = photos(name)
+    assert split_source(root) == (str(root), {})
+    assert split_source(f"{root}?seed=3") == (str(root), {"seed": 3})
+    whole = load(root, seed=3).train.fingerprint
+    assert load(f"{root}?seed=3").train.fingerprint == whole
+    named = source_name(f"{root}?seed=3")
+    assert named == name.replace("?", "%3F") + "?seed=3"
+    assert load(root.parent / named).train.fingerprint == whole
+
+
+def test_a_plus_sign_is_a_plus_sign():
+    assert split_source("a?test=b+c.txt&coarse=x%26y")[1] == {
+        "test": "b+c.txt",
+        "coarse": "x&y",
+    }
+    assert split_source("a?test=12")[1] == {"test": "12"}  # a file, no number
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("lists/unseen.txt", "lists/unseen.txt"),
+        ("{root}/lists/unseen.txt", "lists/unseen.txt"),
+        ("{root}/../unseen.txt", "unseen.txt"),
+        ("../unseen.txt", "unseen.txt"),
+        ("/somewhere/my+list.txt", "my%2Blist.txt"),
+        ("~/unseen.txt", "unseen.txt"),
+    ],
+)
+def test_a_record_holds_no_folder_of_the_machine(tmp_path, given, kept):
+    root = tmp_path / "photos"
+    source = f"{root}?min_images=3&test={given.format(root=root)}&skip_bad=1"
+    assert source_name(source) == f"photos?min_images=3&test={kept}&skip_bad=1"
+
+
+@pytest.mark.parametrize(
+    "source", ["absent", "a" * 5000, "nul\0byte", "~nobody-of-this-name/x"]
+)
+def test_what_is_no_folder_is_refused_in_words(source):
+    with pytest.raises(DataError, match="is neither a data set nor a folder; give"):
+        load(source)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from qsel.data.pictures import DataError, read_image, without_unreadable
+
+# ---- pictures of every kind
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGBA", "LA", "YCbCr"])
+def test_other_colour_modes_become_rgb(tmp_path, draw, mode):
+    suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
+    image = read_image(draw(tmp_path / f"a.{suffix}", mode=mode))
+    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 7, 9))
+    if mode in ("L", "1", "LA"):
+        assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 257, 32896, 65535]], dtype="uint16")
+    for suffix in ("png", "tif"):
+        Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+        image = read_image(tmp_path / f"a.{suffix}")
+        assert image[0].tolist() == [[0, 1, 128, 255]]
+
+
+def test_what_is_transparent_becomes_white(tmp_path):
+    Image.new("RGBA", (2, 2), (200, 0, 0, 0)).save(tmp_path / "a.png")
+    assert (read_image(tmp_path / "a.png") == 255).all()
+    palette = Image.new("P", (2, 2), 1)
+    palette.putpalette([0, 0, 0, 200, 0, 0])
+    palette.save(tmp_path / "b.png", transparency=1)
+    assert (read_image(tmp_path / "b.png") == 255).all()
+
+
+def test_exif_orientation_turns_the_picture_upright(tmp_path):
+    image = Image.new("RGB", (40, 20), "black")
+    image.paste("white", (0, 0, 20, 20))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: left becomes top
+    image.save(tmp_path / "a.jpg", exif=exif)
+    upright = read_image(tmp_path / "a.jpg")  # (3, 40, 20)
+    assert tuple(upright.shape) == (3, 40, 20)
+    assert upright[:, :16].min() > 200 and upright[:, 24:].max() < 50
+
+
+def test_the_first_frame_of_a_moving_picture_is_taken(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "a.gif")[:, 0, 0].tolist() == [255, 0, 0]
+
+
+# ---- broken files
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.3, 0.7])
+def test_a_file_cut_short_is_named(tmp_path, draw, suffix, kept):
+    path = draw(tmp_path / f"cut.{suffix}", size=(64, 64))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(DataError, match=f"cut.{suffix}: .*; replace the image"):
+        read_image(path)
+
+
+def test_every_cut_of_a_small_picture_is_refused_or_whole(tmp_path, draw):
+    path = draw(tmp_path / "a.png")
+    whole, picture = path.read_bytes(), read_image(path)
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        try:
+            assert torch.equal(read_image(path), picture)  # only its end mark is gone
+        except DataError as error:
+            assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", r"empty \(0 bytes\)"),
+        (b"<html>not found</html>", "not an image that Pillow knows"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "cannot be read|not an image"),
+    ],
+)
+def test_what_is_no_picture_is_named(tmp_path, content, said):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(str(path))
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_values_without_a_fixed_white_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), "float32")).save(tmp_path / "f.tif")
+    Image.fromarray(np.full((4, 4), 70000, "int32")).save(tmp_path / "i.tif")
+    for name in ("f.tif", "i.tif"):
+        with pytest.raises(DataError, match="save it with 8 bits"):
+            read_image(tmp_path / name)
+
+
+def test_so_many_unreadable_images_as_are_allowed_are_left_out(tmp_path, draw):
+    paths = [draw(tmp_path / f"{i}.png", i) for i in range(5)]
+    paths[1].write_bytes(b"nothing")
+    paths[3].write_bytes(b"")
+    assert without_unreadable("f", paths, 2) == ([0, 2, 4], [1, 3])
+    assert without_unreadable("f", paths, 0) == ([0, 1, 2, 3, 4], [])  # none opened
+    with pytest.raises(DataError, match="skip_bad=1 allows fewer: f: 2 of 5") as caught:
+        without_unreadable("f", paths, 1)
+    assert f"{paths[1]}: this is not" in str(caught.value)
+    assert f"{paths[3]}: the file is empty" in str(caught.value)
+    with pytest.raises(DataError, match="f: none of the 2 images can be read"):
+        without_unreadable("f", [paths[1], paths[3]], 2)
+    with pytest.raises(DataError, match="skip_bad is -1; give 0 or more"):
+        without_unreadable("f", paths, -1)

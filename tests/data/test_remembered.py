@@ -1,0 +1,106 @@
+import os
+
+import pytest
+
+from qsel.data import remembered
+
+SETTLED = remembered.SETTLED
+HOUR = 3600 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "files"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Three files that count as settled at once: a stand-in for waiting."""
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_text(path.name)
+    monkeypatch.setattr(remembered, "SETTLED", -HOUR)
+    return paths
+
+
+class Reader:
+    """Reads a file, and counts how often it was asked to."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, path):
+        self.asked += 1
+        if path.read_text() == "bad":
+            raise ValueError("it is bad")
+        return path.read_text()
+
+
+def test_a_file_that_stays_is_read_once(files):
+    read = Reader()
+    for _ in range(3):
+        assert remembered.answers("text", read, files) == (["a", "b", "c"], [])
+    assert read.asked == 3
+    remembered.answers("another question", read, files)
+    assert read.asked == 6
+
+
+def test_a_file_of_a_moment_ago_is_not_trusted(files, monkeypatch):
+    monkeypatch.setattr(remembered, "SETTLED", SETTLED)
+    read = Reader()
+    for _ in range(2):
+        remembered.answers("text", read, files)
+    assert read.asked == 6
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(files):
+    read = Reader()
+    remembered.answers("text", read, files)
+    was = files[1].stat()
+    files[1].write_text("x")
+    os.utime(files[1], ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert remembered.answers("text", read, files) == (["a", "x", "c"], [])
+    assert read.asked == 4
+
+
+def test_a_problem_is_named_and_asked_again(files):
+    files[1].write_text("bad")
+    read = Reader()
+    for asked in (3, 4):
+        found, problems = remembered.answers("text", read, files)
+        assert found == ["a", None, "c"]
+        assert problems == [f"{files[1]}: it is bad"]
+        assert read.asked == asked
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-3],
+        lambda text: text.replace('"a"', '"z"'),
+        lambda text: "[]",
+    ],
+)
+def test_a_damaged_cache_heals(files, cache, damage):
+    read = Reader()
+    remembered.answers("text", read, files)
+    (store,) = cache.iterdir()
+    store.write_text(damage(store.read_text()))
+    for asked in (6, 6):
+        assert remembered.answers("text", read, files)[0] == ["a", "b", "c"]
+        assert read.asked == asked
+
+
+def test_a_cache_that_cannot_be_written_changes_no_answer(files, cache):
+    cache.parent.write_text("a file where the folder should be")
+    for _ in range(2):
+        assert remembered.answers("text", Reader(), files)[0] == ["a", "b", "c"]
+
+
+def test_sets_below_one_folder_share_what_is_known(files):
+    read = Reader()
+    remembered.answers("text", read, files[:2])
+    remembered.answers("text", read, files)
+    assert read.asked == 3
