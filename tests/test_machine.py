@@ -34,6 +34,7 @@ MODES = {
     "float64": float64,
     "device": partial(torch.device, "meta"),
 }
+DATA = tiny.zero_shot()  # the caller's own, not made in a mode
 modes = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 
 
@@ -42,7 +43,7 @@ def empty_caches(tmp_path, monkeypatch):
     """A function that gives the next caller an empty cache."""
     # Fewer steps and images than it takes to learn anything
     monkeypatch.setattr(pretraining, "STEPS", 8)
-    monkeypatch.setattr(pretraining, "IMAGES_PER_MODEL", 1)
+    monkeypatch.setattr(pretraining, "synthcars", lambda **_: DATA)
     names = iter(range(100))
 
     def empty():
@@ -103,7 +104,7 @@ def test_a_record_names_the_threads_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     torch.set_num_threads(2)
-    asked = Setup(tiny.zero_shot(), "tiny", "smoke", tiny.frozen(epochs=1))
+    asked = Setup(DATA, "tiny", "smoke", tiny.frozen(epochs=1))
     record = run(asked, tmp_path / "run", tiny.CPU)
     assert record.device == "cpu, 1 threads" and torch.get_num_threads() == 2
     torch.set_num_threads(1)
@@ -143,31 +144,32 @@ def trunk():
 
 
 def features():
-    return [frozen_features(tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU)]
+    trunk, _ = build_trunk(tiny.frozen())
+    return [frozen_features(trunk, DATA.train, tiny.frozen(), tiny.CPU)]
 
 
 def prepared():
-    head, inputs, _ = prepare(tiny.zero_shot(), tiny.frozen(whiten=0.5), tiny.CPU)
+    head, inputs, _ = prepare(DATA, tiny.frozen(whiten=0.5), tiny.CPU)
     return [*head.parameters(), head.whitening, inputs.raw, inputs.features]
 
 
 def prepared_from_synthcars():
     config = tiny.config(trunk="small", weights="synthcars")
-    return list(prepare(tiny.zero_shot(), config, tiny.CPU)[0].parameters())
+    return list(prepare(DATA, config, tiny.CPU)[0].parameters())
 
 
 def embeddings():
-    model, inputs, _ = prepare(tiny.zero_shot(), tiny.config(), tiny.CPU)
+    model, inputs, _ = prepare(DATA, tiny.config(), tiny.CPU)
     return [embed(model, inputs)]
 
 
 def start():
     asked = tiny.frozen(method="start")
-    return [untrained(Setup(tiny.zero_shot(), "tiny", "smoke", asked), tiny.CPU)]
+    return [untrained(Setup(DATA, "tiny", "smoke", asked), tiny.CPU)]
 
 
 def trained():
-    found = train(tiny.zero_shot(), tiny.config(epochs=1), tiny.CPU)
+    found = train(DATA, tiny.config(epochs=1), tiny.CPU)
     return list(found.model.parameters())
 
 
@@ -193,8 +195,11 @@ def test_what_is_made_or_kept_is_the_same_in_every_mode(make, mode, empty_caches
         assert one.shape == third.shape
 
 
-def test_row_start_on_a_new_machine(empty_caches, tmp_path):
+def test_row_start_on_a_new_machine(tmp_path, monkeypatch):
     """With nothing in the cache the pre-trained trunk is trained on the way."""
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pretraining, "STEPS", 8)
+    monkeypatch.setattr(pretraining, "IMAGES_PER_MODEL", 1)
     config = preset("smoke", "start")
     asked = Setup(synthcars(images_per_model=2), "synthcars", "smoke", config)
     cold = run(asked, tmp_path / "cold", tiny.CPU)
