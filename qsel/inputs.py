@@ -142,13 +142,14 @@ def _needed_side(config: Config) -> int:
     """Pixels of an image's shorter side that evaluation and random crops can use.
 
     The smallest random crop has ``crop_scale`` of the area, so about the square root
-    of that of each side. With this many pixels, it still has as many as the network
-    is given, and no crop is blown up that need not be.
+    of that of each side: it still has as many pixels as the network is given, and no
+    crop is blown up that need not be. A crop of all has twice as many, so that to
+    shrink it a second time blurs it little.
     """
     if not config.augment:
         return config.resize
-    smallest = math.sqrt(config.crop_scale)
-    return max(config.resize, math.ceil(config.image_size / smallest))
+    most = max(2, 1 / math.sqrt(config.crop_scale))  # times what the network is given
+    return max(config.resize, math.ceil(config.image_size * most))
 
 
 class _Files(Dataset):

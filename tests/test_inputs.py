@@ -231,22 +231,27 @@ def in_memory(cars: ImageSet) -> ImageSet:
     return ImageSet.from_array("memory", array, cars.hierarchy)
 
 
-def test_images_up_to_twice_the_needed_size_are_given_as_they_are(tmp_path, cache):
+def test_images_up_to_twice_the_needed_size_are_given_as_they_are(
+    tmp_path, cache, monkeypatch
+):
     cars = photographs(tmp_path / "photos", (40, 32))
     found = streamed(cars, augment=False)  # 16 pixels are needed
     assert torch.equal(found, streamed(in_memory(cars), augment=False))
+    augmented = streamed(photographs(tmp_path / "larger", (70, 64)))
+    monkeypatch.setattr(inputs, "_needed_side", lambda _: 10**6)  # nothing is larger
+    assert torch.equal(streamed(photographs(tmp_path / "same", (70, 64))), augmented)
     assert not list(cache.rglob("*.npy"))
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png"])
 def test_a_larger_image_is_shrunk_once(kind, tmp_path, cache, monkeypatch):
     cars = photographs(tmp_path / "photos", (300, 200), kind)
-    first = streamed(cars)
+    first = streamed(cars, crop_scale=0.2)
     copies = sorted(cache.rglob("*.npy"))
     # The smallest random crop, a fifth of the area, still has 16 pixels a side
     assert [np.load(path).shape for path in copies] == [(3, 36, 54)] * 2
     monkeypatch.setattr(inputs, "read_image", None)  # not called again
-    assert torch.equal(streamed(cars), first)
+    assert torch.equal(streamed(cars, crop_scale=0.2), first)
 
 
 def test_a_shrunk_image_shows_the_same(tmp_path):
