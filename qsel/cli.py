@@ -32,12 +32,7 @@ Settings = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Processes that decode image files; by default one for each core, up "
-        "to 8.",
-    ),
+    int | None, typer.Option(min=0, help="Decoding processes; default: cores, up to 8.")
 ]
 
 

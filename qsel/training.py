@@ -330,17 +330,15 @@ def _resume(
     if checkpoint is None or not checkpoint.exists():
         return []
     unusable = TrainingError(
-        f"{checkpoint} is no checkpoint that can be resumed from; remove it to start "
-        "anew"
+        f"{checkpoint} cannot be resumed from; remove it to start anew"
     )
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        for name in (*identity, "model", "optimiser", "curve"):
-            state[name]
+        found = {name: state[name] for name in identity}
     except Exception as error:
         raise unusable from error
     for name, wanted in identity.items():
-        if state[name] != wanted:
+        if found[name] != wanted:
             raise TrainingError(
                 f"the checkpoint {checkpoint} is of other {name}; remove it to start "
                 "anew, or give the run another folder"
@@ -348,6 +346,6 @@ def _resume(
     try:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
+        return state["curve"]
     except Exception as error:
         raise unusable from error
-    return state["curve"]
