@@ -329,14 +329,12 @@ def _resume(
 ) -> list[dict[str, float]]:
     if checkpoint is None or not checkpoint.exists():
         return []
-    unusable = TrainingError(
-        f"{checkpoint} cannot be resumed from; remove it to start anew"
-    )
+    unusable = f"{checkpoint} cannot be resumed from; remove it to start anew"
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         found = {name: state[name] for name in identity}
     except Exception as error:
-        raise unusable from error
+        raise TrainingError(unusable) from error
     for name, wanted in identity.items():
         if found[name] != wanted:
             raise TrainingError(
@@ -348,4 +346,4 @@ def _resume(
         optimiser.load_state_dict(state["optimiser"])
         return state["curve"]
     except Exception as error:
-        raise unusable from error
+        raise TrainingError(unusable) from error
