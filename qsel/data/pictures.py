@@ -19,18 +19,24 @@ class DataError(ValueError):
     """A data set that cannot be used as it is; the message says what to do."""
 
 
-def read_image(path: str | os.PathLike) -> Tensor:
+def read_image(path: str | os.PathLike, at_least: int | None = None) -> Tensor:
     """One image file as a (3, H, W) uint8 tensor, RGB.
 
     Grey, palette, CMYK and 16-bit pictures are converted; what is transparent
     becomes white; a photograph is turned upright as its EXIF entry says; of a moving
     picture the first frame is taken.
 
+    Args:
+        path: of the file.
+        at_least: pixels of the shorter side that are enough. A JPEG of twice as many
+            or more is decoded at a half, a quarter or an eighth of its size, which
+            takes less time.
+
     Raises:
         DataError: a file that is absent, empty, cut short or no picture.
     """
     try:
-        image = _decode(path)
+        image = _decode(path, at_least)
     except DataError as error:
         raise DataError(
             f"{path}: {error}; replace the image, or take it out together with its "
@@ -112,11 +118,13 @@ def _decodes(path: Path) -> str:
     return "yes"
 
 
-def _decode(path: str | os.PathLike) -> Image.Image:
+def _decode(path: str | os.PathLike, at_least: int | None = None) -> Image.Image:
     try:
         if os.path.getsize(path) == 0:
             raise DataError("the file is empty (0 bytes)")
         with Image.open(path) as image:
+            if at_least and min(image.size) >= 2 * at_least:
+                image.draft("RGB", (at_least, at_least))
             return _to_rgb(ImageOps.exif_transpose(image))
     # On broken bytes Pillow raises OSError, SyntaxError, struct.error and others
     except Exception as error:

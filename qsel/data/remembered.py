@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from qsel.machine import available_cores
 from qsel.storage import cache_folder, written_whole
 
 SETTLED = 2 * 10**9  # nanoseconds; some file systems count time in steps of 2 s
@@ -64,7 +65,7 @@ def answers(
         return found, "", [stamp, found] if stamp else None
 
     if workers is None:
-        workers = min(os.cpu_count() or 1, 8)
+        workers = min(available_cores(), 8)
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         bar = tqdm(
             pool.map(answer, paths),
