@@ -67,9 +67,7 @@ def refuse_empty(words: Sequence[str]) -> None:
     for before, word in zip(("qsel", *words), words, strict=False):
         name, equals, value = word.partition("=")
         if not word.strip():
-            raise ValueError(
-                f"{before} '' is empty; give a value or leave it out"
-            )
+            raise ValueError(f"{before} '' is empty; give a value or leave it out")
         if name.startswith("--") and equals and not value.strip():
             raise ValueError(f"{name} is empty; give a value or leave it out")
 
