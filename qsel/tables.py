@@ -156,7 +156,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as stream:
         if read_magic(stream) == (1, 0):
             shape, _, dtype = read_array_header_1_0(stream)
-            if dtype == object:
+            if dtype.hasobject:
                 return _objects(stream, shape, name)
     with archive.open(f"{name}.npy") as stream:
         return read_array(stream, allow_pickle=False)
