@@ -222,13 +222,16 @@ def tune(
 
     Example: `qsel tune --preset laptop --out results/tuning/laptop.json`
     """
-    from qsel import tuning
+    from qsel import config, tuning
     from qsel.data import load
     from qsel.methods import ROWS
+    from qsel.storage import check_output
 
-    chosen = tuning.tune(
-        load(data), preset, out, rows or list(ROWS), trials, splits, pairs(settings)
-    )
+    check_output(out)  # what is wrong with the call is said before the data is read
+    rows, asked = rows or list(ROWS), pairs(settings)
+    for row in rows:
+        config.preset(preset, row).with_settings(asked)
+    chosen = tuning.tune(load(data), preset, out, rows, trials, splits, asked)
     for method, found in chosen.items():
         print(f"{method}: {found}")
 

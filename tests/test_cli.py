@@ -14,6 +14,7 @@ import pytest
 import tiny
 from PIL import Image
 from tiny_notebook import notebook
+from torch import nn
 from typer.testing import CliRunner
 
 from qsel import cli, methods, row_names, selection, terminal
@@ -308,7 +309,6 @@ def test_evaluate_calls_no_function_of_a_record_unasked(
         ("embedding_dim=4", "was trained with embedding_dim=8, not embedding_dim=4"),
         ("freeze=false", "was trained with freeze=True, not freeze=False"),
         ("trunk=small", "was trained with trunk=tiny:trunk, not trunk=small"),
-        ("image_size=8", "image_size=8"),
     ],
 )
 def test_evaluate_names_the_setting_that_does_not_fit(
@@ -318,18 +318,28 @@ def test_evaluate_names_the_setting_that_does_not_fit(
     assert qsel("train", "--data", photos, *words)[0] == 0
     evaluate = ["evaluate", tmp_path / "run", "--trust", "--data", photos]
     outcome = qsel(*evaluate, "--set", setting)
-    if setting == "image_size=8":  # this trunk takes any size
-        assert outcome[0] == 0
-        return
     refused(outcome, says)
     assert "classes" not in outcome[2]
+
+
+def test_evaluate_at_another_size(qsel, photos, tmp_path, monkeypatch):
+    """Some trunks take any; where the features depend on it, it is to blame."""
+    words = ["--preset", "smoke", *tiny_settings(), "--data", photos]
+    evaluate = ["evaluate", "--trust", "--data", photos, "--set", "image_size=8"]
+    assert qsel("train", *words, "--out", tmp_path / "any")[0] == 0
+    assert qsel(*evaluate, tmp_path / "any")[0] == 0
+    flat = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
+    monkeypatch.setattr(tiny, "trunk", lambda: flat)
+    assert qsel("train", *words, "--out", tmp_path / "one")[0] == 0
+    says = "was trained with image_size=16, not image_size=8"
+    refused(qsel(*evaluate, tmp_path / "one"), says)
 
 
 def test_evaluate_of_files_that_are_something_else(qsel, photos, tmp_path):
     words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
     assert qsel("train", "--data", photos, *words)[0] == 0
     evaluate = ["evaluate", tmp_path / "run", "--trust", "--data", photos]
-    for content in (b"", b"words", pickle.dumps(print)):
+    for content in (b"", b"words", pickle.dumps(print, 2)):
         (tmp_path / "run" / "model.pt").write_bytes(content)
         refused(qsel(*evaluate), "model.pt is no network")
     path = tmp_path / "run" / "record.json"
@@ -495,6 +505,18 @@ def test_nothing_can_be_named_by_an_empty_word(qsel):
     for words in (["--rows", ""], ["--rows", " "], ["--runs="], ["--set", ""]):
         refused(qsel("table1", *words), words[0].strip("="), "is empty")
     refused(qsel("evaluate", ""), "evaluate '' is empty")
+
+
+def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):
+    monkeypatch.setattr("qsel.data.load", None)
+    (tmp_path / "taken").touch()
+    good = ["tune", "--out", tmp_path / "a.json"]
+    refused(qsel("tune", "--out", tmp_path), f"{tmp_path} is a folder")
+    refused(qsel("tune", "--out", tmp_path / "taken" / "a"), "taken is a file")
+    refused(qsel(*good, "--row", "method3"), "method3", *row_names.RIVALS)
+    refused(qsel(*good, "--preset", "huge"), "no preset 'huge'")
+    refused(qsel(*good, "--set", "batch=0"), "batch=0")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_table_refuses_an_unknown_row(qsel, photos, monkeypatch):
