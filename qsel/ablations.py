@@ -315,8 +315,8 @@ def gather(folder: str | Path, base: pd.DataFrame) -> pd.DataFrame:
         percentage points: "R@1 change"; missing where the table has no such run.
 
     Raises:
-        RunError: a folder that is no ablation of this list, runs of another version of
-            the code than the table's, or what ``qsel.table1.gather`` refuses.
+        RunError: a folder that is no ablation of this list, runs of another results
+            version than the table's, or what ``qsel.table1.gather`` refuses.
     """
     found = []
     for place in sorted(path for path in Path(folder).glob("*") if path.is_dir()):
@@ -325,10 +325,10 @@ def gather(folder: str | Path, base: pd.DataFrame) -> pd.DataFrame:
                 f"{place} is no ablation of this version; it has {', '.join(SWITCHES)}"
             )
         runs = table1.gather(place)
-        if len(runs) and len(base) and {*runs.code} != {*base.code}:
+        if len(runs) and len(base) and {*runs.results} != {*base.results}:
             raise RunError(
-                f"{place} and the table are runs of different versions of the code, "
-                "and do not compare; run the older ones again"
+                f"{place} and the table are runs of different results versions, and do "
+                "not compare; run the older ones again"
             )
         found.append(runs.assign(ablation=place.name))
     found = [runs for runs in found if len(runs)]

@@ -1,8 +1,5 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
-import ast
-import hashlib
-import re
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +14,7 @@ from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
 from qsel.methods import UNTRAINED
 from qsel.metrics import hits_by_class
-from qsel.runs import Record, RunError, command, versions
+from qsel.runs import RESULTS_VERSION, Record, RunError, command, versions
 from qsel.storage import written_whole
 from qsel.training import (
     best_device,
@@ -26,13 +23,6 @@ from qsel.training import (
     prepare,
     train,
     trunk_features,
-)
-
-# Sources that draw, drive or print, and settings, whose values a record holds:
-# changing these does not make a recorded result a different one.
-_NOT_COMPUTING = re.compile(
-    r"(__init__|__main__|ablations|approximate|book|cli|config|figures\w*|jobs|miner"
-    r"|notebooks|pages|selector|storage|table\w*|tuning)\.py"
 )
 
 
@@ -85,8 +75,8 @@ def run(
         raise RunError(f"{folder} is a file; give a folder for the run")
     method = setup.config.method
     device = device or best_device()
-    # Half a run of one version of the code and half of another is a run of neither.
-    checkpoint = folder / f"checkpoint-{source_fingerprint()}.pt"
+    # Half a run of one results version and half of another is a run of neither.
+    checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
     for other in folder.glob("checkpoint*.pt"):
         if other != checkpoint and team.leads:
             other.unlink()
@@ -114,7 +104,7 @@ def run(
         command=command(
             setup.source, setup.preset, setup.config, preset(setup.preset, method)
         ),
-        versions=versions() | {"source": source_fingerprint()},
+        versions=versions(),
         device=_name(device, team),
         date=datetime.now(UTC).date().isoformat(),
         seconds={
@@ -158,7 +148,7 @@ def untrained(setup: Setup, device: torch.device, workers: int = 0) -> Tensor:
 
 
 def finished(setup: Setup, folder: Path) -> Record | None:
-    """The record in a folder, if it is of this run and of this version of the code.
+    """The record in a folder, if it is of this run and of this results version.
 
     Raises:
         RunError: the folder holds a run of other settings or data.
@@ -172,7 +162,7 @@ def finished(setup: Setup, folder: Path) -> Record | None:
             f"{folder} holds another run ({done.command}); choose another folder, or "
             "remove it"
         )
-    return done if done.versions.get("source") == source_fingerprint() else None
+    return done if done.versions.get("results") == RESULTS_VERSION else None
 
 
 def load_model(
@@ -220,30 +210,6 @@ def describe(data: ZeroShot) -> dict[str, object]:
     labels = data.train.hierarchy
     described["never references"] = len(labels) - len(labels.references())
     return described
-
-
-def source_fingerprint() -> str:
-    """12 hexadecimal digits over the statements of the files that compute a result.
-
-    Comments and docstrings do not count: they change no number.
-    """
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        if not _NOT_COMPUTING.fullmatch(path.name):
-            digest.update(path.relative_to(package).as_posix().encode())
-            digest.update(_statements(path.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:12]
-
-
-def _statements(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[0] = ast.Pass()
-    return ast.unparse(tree)
 
 
 def _settings(config: Config) -> dict[str, object]:

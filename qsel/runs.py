@@ -4,18 +4,26 @@ One JSON file a run, written whole or not at all. It holds no path and no name o
 machine.
 """
 
+import ast
+import hashlib
 import json
 import platform
 import re
 import shlex
 import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from qsel.config import Config
 from qsel.storage import written_whole
 
+# Raise when a recorded answer changes: a draw, a loss, a metric, a data set's pixels.
+# Records with another number are run again, and do not compare with new ones.
+RESULTS_VERSION = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
@@ -39,7 +47,8 @@ class Record:
         curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
             two hinges are both zero (of the rows with quadruplets), learning rate.
         command: what repeats the run.
-        versions: Python, packages, git commit.
+        versions: see ``versions``. "results" decides whether a record still holds; the
+            others say where it comes from.
         device: what it ran on.
         date: the day it ended, in UTC.
         seconds: wall-clock time of training, since the last resume, and of evaluation.
@@ -52,7 +61,7 @@ class Record:
     by_class: dict[str, list[int]]
     curve: list[dict[str, float]]
     command: str
-    versions: dict[str, str]
+    versions: dict[str, str | int]
     device: str
     date: str
     seconds: dict[str, float]
@@ -83,17 +92,65 @@ class Record:
             ) from error
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computes, and the commit of the source if it is in git."""
-    found = {"python": platform.python_version()}
+def versions() -> dict[str, str | int]:
+    """What computes: Python, packages, kind of processor, and this package's source.
+
+    "results" is ``RESULTS_VERSION``; "source" a digest of the package's statements;
+    "commit" that of the repository, if the package lies in its own.
+    """
+    found: dict[str, str | int] = {"python": platform.python_version()}
     found |= {name: version(name) for name in ("qsel", *PACKAGES)}
-    git = ["git", "-C", str(Path(__file__).parent)]
+    capability = torch.backends.cpu.get_cpu_capability()
+    found |= {"cpu": f"{platform.machine()} {capability}", "results": RESULTS_VERSION}
+    if commit := _commit(Path(__file__).parent):
+        found["commit"] = commit
+    return found | {"source": source_digest()}
+
+
+def _commit(package: Path) -> str | None:
+    """The commit of a package's own repository; none where it is only installed.
+
+    A package that is installed somewhere below another project's repository, as in its
+    virtual environment, is not tracked there.
+    """
+    git = ["git", "-C", str(package)]
     try:
+        top = Path(_output([*git, "rev-parse", "--show-toplevel"]))
+        if not top.samefile(package.parent) or not (top / "pyproject.toml").is_file():
+            return None
+        _output([*git, "ls-files", "--error-unmatch", "--", "__init__.py"])
         commit = _output([*git, "rev-parse", "HEAD"])
         changed = _output([*git, "status", "--porcelain", "--", "."])
     except (OSError, subprocess.CalledProcessError):
-        return found
-    return found | {"commit": commit[:12] + (" with changes" if changed else "")}
+        return None
+    return commit[:12] + (" with changes" if changed else "")
+
+
+@cache
+def source_digest() -> str:
+    """12 hexadecimal digits over the package's statements: a record's provenance.
+
+    Comments and docstrings do not count. Nothing is decided by it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same statements, without what only explains them.
+
+    Example:
+        >>> ast.unparse(without_docstrings(ast.parse("'Words.'; x = 1  # one")))
+        'x = 1'
+    """
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    return tree
 
 
 def command(source: str, preset: str, config: Config, base: Config) -> str:
