@@ -9,12 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from qsel.config import Config, preset
+from qsel.data.loading import ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
 from qsel.methods import UNTRAINED
-from qsel.metrics import hits_by_class
-from qsel.runs import RESULTS_VERSION, Record, RunError, command, versions
+from qsel.metrics import KS, hits_by_class
+from qsel.runs import (
+    RESULTS_VERSION,
+    Record,
+    RunError,
+    command,
+    versions,
+    writable,
+)
 from qsel.storage import written_whole
 from qsel.training import (
     best_device,
@@ -64,15 +72,17 @@ def run(
             one writes.
 
     Raises:
-        RunError: the folder holds a run of other settings or data.
+        RunError: the folder holds a run of other settings or data, or cannot be written
+            to; or the test part is too small for the metrics.
         TeamError: another process stopped.
         HierarchyError, ModelError, TrainingError: see ``qsel.training.train``.
     """
     done = finished(setup, folder)
     if done is not None:
         return done
-    if folder.exists() and not folder.is_dir():  # said before hours of work
-        raise RunError(f"{folder} is a file; give a folder for the run")
+    # Said before hours of work.
+    evaluable(setup.data.test)
+    writable(folder)
     method = setup.config.method
     device = device or best_device()
     # Half a run of one results version and half of another is a run of neither.
@@ -145,6 +155,27 @@ def untrained(setup: Setup, device: torch.device, workers: int = 0) -> Tensor:
         model, _, inputs = prepare(setup.data, config, device, workers)
         features = trunk_features(model, inputs)
     return nn.functional.normalize(features, dim=1) if config.normalise else features
+
+
+def evaluable(test: ImageSet) -> None:
+    """Check that every metric can be measured on some images, before any training.
+
+    Raises:
+        RunError: too few images for the largest K, a single class, or no class with two
+            images.
+    """
+    fine = test.hierarchy.fine
+    images = fine.bincount()
+    needed = max(KS) + 1
+    if len(fine) < needed:
+        reason = f"{len(fine)} images; R@{max(KS)} needs {needed}"
+    elif (images > 0).sum() < 2:
+        reason = "one fine class; retrieval and clustering need two"
+    elif images.max() < 2:
+        reason = "one image of each fine class; MAP@R needs a class with two"
+    else:
+        return
+    raise RunError(f"the test part has {reason}: give data with more to test on")
 
 
 def finished(setup: Setup, folder: Path) -> Record | None:

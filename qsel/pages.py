@@ -118,6 +118,33 @@ def dress(page: Path, notebook: Path) -> None:
             nbformat.write(executed, unfinished)
 
 
+def write_not_executed(notebook: Path, page: Path, reason: str) -> None:
+    """Write a page of a notebook that failed: its text and code, and why.
+
+    It has no outputs and no fingerprint, so it is never fresh.
+
+    Args:
+        notebook: the source.
+        page: where the page goes.
+        reason: what went wrong; of several lines the last one is shown.
+    """
+    written = nbformat.read(notebook, as_version=4)
+    written.metadata.pop("qsel", None)
+    written.cells = _cells(written)
+    for cell in written.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    line = reason.strip().splitlines()[-1]
+    words = (
+        f":::{{error}}\nThis page could not be executed:\n\n~~~text\n{line}\n~~~\n:::"
+    )
+    said = nbformat.v4.new_markdown_cell(words)
+    said["id"] = "not-executed"
+    written.cells.insert(1, said)  # behind the title
+    with written_whole(page) as unfinished:
+        nbformat.write(written, unfinished)
+
+
 def _cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """All but the one with the values of parameters, which is no source."""
     return [

@@ -11,6 +11,9 @@ import platform
 import re
 import shlex
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -19,7 +22,7 @@ from pathlib import Path
 import torch
 
 from qsel.config import Config
-from qsel.storage import written_whole
+from qsel.storage import locked, written_whole
 
 # Raise when a recorded answer changes: a draw, a loss, a metric, a data set's pixels.
 # Records with another number are run again, and do not compare with new ones.
@@ -90,6 +93,68 @@ class Record:
                 f"{path} is not a run record of this version ({error}); remove it and "
                 "run again"
             ) from error
+
+
+def writable(folder: Path, option: str = "--out") -> None:
+    """Check that a folder can be made and written to; nothing of it is left.
+
+    Args:
+        folder: that will hold runs, or one.
+        option: what the folder was given with.
+
+    Raises:
+        RunError: it cannot; the folder is named.
+
+    Example:
+        >>> writable(Path("runs") / "first")
+    """
+    missing = []
+    try:
+        str(folder).encode()  # torch writes to no other
+        missing += [part for part in (folder, *folder.parents) if not part.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not UTF-8"
+        raise RunError(
+            f"cannot write to {ascii(str(folder))[1:-1]} ({reason.lower()}); give "
+            f"another folder with {option}"
+        ) from error
+    finally:
+        _remove_empty(missing)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, unless a program has put something there."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def alone_at(work: Path, lock: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, or of another output, for the block.
+
+    Args:
+        work: what is written.
+        lock: the file that stands for it.
+
+    Raises:
+        RunError: another program has it; the work is named.
+    """
+    missing = [part for part in lock.parents if not part.exists()]
+    with locked(lock) as mine:
+        if not mine:
+            raise RunError(
+                f"another program is at work on {work}; wait for it, or give another "
+                "place with --out"
+            )
+        try:
+            yield
+        finally:
+            if missing and [*missing[0].iterdir()] == [lock]:  # nothing was written
+                lock.unlink()
+                _remove_empty(missing)
 
 
 def versions() -> dict[str, str | int]:

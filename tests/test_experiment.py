@@ -10,7 +10,9 @@ import torch
 
 from qsel import config as settings
 from qsel import experiment, runs, training
+from qsel.data import ImageSet
 from qsel.experiment import Setup, describe, finished, load_model, run, untrained
+from qsel.hierarchy import Hierarchy
 from qsel.inputs import MEAN, STD
 from qsel.methods import UNTRAINED
 from qsel.runs import Record, RunError, command
@@ -233,3 +235,39 @@ def test_a_network_of_other_classes_is_one_sentence(tmp_path):
     with pytest.raises(RunError) as error:
         load_model(dataclasses.replace(asked, data=other), tmp_path, tiny.CPU)
     assert "\n" not in str(error.value) and "model.pt" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (range(8), "8 images; R@8 needs 9"),
+        (range(6), "6 images"),
+    ],
+)
+def test_too_few_test_images_are_told_before_training(tmp_path, trains, kept, says):
+    data = tiny.zero_shot()
+    few = dataclasses.replace(data, test=data.test.subset(kept))
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=few), tmp_path / "run", tiny.CPU)
+    assert not trains and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("each", "says"), [(12, "one fine class"), (1, "one image of each fine class")]
+)
+def test_a_test_part_that_no_metric_can_judge(tmp_path, trains, each, says):
+    names = [f"t{i // each}" for i in range(12)]
+    labels = Hierarchy.from_names(names, names)
+    data = dataclasses.replace(
+        tiny.zero_shot(),
+        test=ImageSet.from_array("tiny", tiny.pixels(6)[:12], labels),
+    )
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=data), tmp_path / "run", tiny.CPU)
+    assert not trains
+
+
+def test_nine_test_images_of_which_one_is_alone_are_enough(tmp_path):
+    data = tiny.zero_shot()
+    nine = dataclasses.replace(data, test=data.test.subset([*range(8), 35]))
+    run(dataclasses.replace(setup(epochs=1), data=nine), tmp_path, tiny.CPU)
