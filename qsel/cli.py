@@ -9,6 +9,7 @@ import typer
 
 from qsel.commands import Data, Jobs, Preset
 from qsel.commands import book as commands
+from qsel.commands.runs import repeat
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -324,7 +325,13 @@ def tune(
         print(f"{method}: {found}")
 
 
-for command in (commands.book, commands.colab, commands.exercises, commands.slides):
+for command in (
+    repeat,
+    commands.book,
+    commands.colab,
+    commands.exercises,
+    commands.slides,
+):
     app.command()(command)
 
 

@@ -1,5 +1,10 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +21,7 @@ from qsel.inputs import Features, Images
 from qsel.methods import UNTRAINED
 from qsel.metrics import KS, hits_by_class
 from qsel.runs import (
+    PACKAGES,
     RESULTS_VERSION,
     Record,
     RunError,
@@ -32,6 +38,8 @@ from qsel.training import (
     train,
     trunk_features,
 )
+
+TOLERANCE = 0.03  # of a fraction: 3 points
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,12 @@ def run(
         by_class=hits_by_class(embeddings, labels),
         curve=trained.curve if trained else [],
         command=command(
-            setup.source, setup.preset, setup.config, preset(setup.preset, method)
+            setup.source,
+            setup.preset,
+            setup.config,
+            preset(setup.preset, method),
+            threads=torch.get_num_threads() if device.type == "cpu" else 1,
+            processes=team.size,
         ),
         versions=versions(),
         device=_name(device, team),
@@ -194,6 +207,80 @@ def finished(setup: Setup, folder: Path) -> Record | None:
             "remove it"
         )
     return done if done.versions.get("results") == RESULTS_VERSION else None
+
+
+def repeat(path: Path, data: str | None = None) -> Record:
+    """Run a record's command again, and compare the metrics.
+
+    With the same packages on the same kind of processor they are equal, to the last
+    bit. Elsewhere sums are rounded differently, and every step of the training enlarges
+    the difference: each metric may then differ by ``TOLERANCE``, about as much as two
+    seeds of a short run do.
+
+    Args:
+        path: of the record.
+        data: what ``--data`` names now, if that is a folder: a record holds its name
+            alone.
+
+    Returns:
+        The record of the repetition.
+
+    Raises:
+        RunError: a record of another results version or of other data, a command that
+            failed, or metrics that differ by more; each is named.
+    """
+    record = Record.load(path)
+    if record.versions.get("results") != RESULTS_VERSION:
+        raise RunError(
+            f"{path} is of results version {record.versions.get('results')}, and this "
+            f"code of {RESULTS_VERSION}; run it again instead"
+        )
+    with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
+        _call_again(record.command, data, folder)
+        again = Record.load(Path(folder) / "record.json")
+    if again.data != record.data:
+        raise RunError(f"{path} is of other images; give them with --data")
+    allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
+    gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}
+    far = [
+        f"{name} {100 * record.metrics[name]:.4f} → {100 * again.metrics[name]:.4f}"
+        for name, gap in gaps.items()
+        if abs(gap) > allowed
+    ]
+    if far:
+        raise RunError(
+            f"{path} is not repeated within {100 * allowed:g} points: "
+            f"{', '.join(far)}; if the new values are right, raise RESULTS_VERSION in "
+            "qsel/runs.py"
+        )
+    return again
+
+
+def _call_again(text: str, data: str | None, folder: str) -> None:
+    """Call a record's command in a process of its own, with another output folder."""
+    words = shlex.split(text)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if words[0].startswith("OMP_NUM_THREADS="):
+        environment["OMP_NUM_THREADS"] = words.pop(0).partition("=")[2]
+    place = words.index("--data") + 1
+    if data is None and not words[place].startswith("synthcars"):
+        raise RunError(
+            f"the record is of the folder {words[place]!r}; say with --data where it is"
+        )
+    words[place] = data or words[place]
+    python = Path(sys.executable)
+    start = [python, "-m"] if words[0] == "qsel" else [python.with_name("torchrun")]
+    words = [*map(str, start), *words[words[0] != "qsel" :], "--out", folder]
+    if subprocess.run(words, env=environment, stdout=subprocess.DEVNULL).returncode:
+        raise RunError(f"{text} failed; the reason stands above")
+
+
+def _computes_alike(one: Record, other: Record) -> bool:
+    """Whether two runs were made by the same packages on the same kind of processor."""
+    names = ("python", *PACKAGES, "cpu")
+    return one.device == other.device and all(
+        one.versions.get(name) == other.versions.get(name) for name in names
+    )
 
 
 def load_model(

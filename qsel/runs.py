@@ -218,12 +218,31 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def command(source: str, preset: str, config: Config, base: Config) -> str:
-    """The ``qsel train`` call that repeats a run; only what differs is spelled out.
+def command(
+    source: str,
+    preset: str,
+    config: Config,
+    base: Config,
+    threads: int = 1,
+    processes: int = 1,
+) -> str:
+    """The shell command that repeats a run; only what differs is spelled out.
 
-    A weights file is given by its name: a record holds no folder of the machine.
+    A data folder and a weights file are given by their names: a record holds no folder
+    of the machine.
+
+    Args:
+        source: what ``--data`` names, with its options.
+        preset: the preset that ``base`` is made of.
+        config: the run's settings.
+        base: the preset's settings for the run's method.
+        threads: of the processor; a sum in another number of them is another sum.
+        processes: that train together.
     """
-    words = ["qsel", "train", "--data", source, "--preset", preset]
+    words = ["qsel", "train"]
+    if processes > 1:
+        words = ["torchrun", f"--nproc-per-node={processes}", "-m", *words]
+    words += ["--data", source, "--preset", preset]
     words += ["--method", config.method, "--seed", str(config.seed)]
     wanted, given = config.to_dict(), base.to_dict()
     if config.weights:
@@ -231,7 +250,8 @@ def command(source: str, preset: str, config: Config, base: Config) -> str:
     for name, value in wanted.items():
         if name not in ("method", "seed") and value != given[name]:
             words += ["--set", f"{name}={_as_text(value)}"]
-    return shlex.join(words)
+    set_threads = f"OMP_NUM_THREADS={threads} " if threads > 1 else ""
+    return set_threads + shlex.join(words)
 
 
 def _as_text(value: object) -> str:

@@ -14,11 +14,12 @@ from tiny_notebook import notebook
 from typer.testing import CliRunner
 
 from qsel import cli
+from qsel.runs import Record
 from qsel.storage import locked
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
-COMMANDS += ("colab", "exercises", "slides")
+COMMANDS += ("colab", "exercises", "slides", "repeat")
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,20 @@ def test_evaluate_on_data_of_other_classes(qsel, photos, tmp_path):
     assert qsel("train", "--data", photos, *words)[0] == 0
     other = f"{photos}?test_fraction=0.25"  # nine training classes, not six
     refused(qsel("evaluate", tmp_path / "run", "--data", other), "model.pt")
+
+
+def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
+    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
+    assert qsel(*words, *tiny_settings(epochs=1))[0] == 0
+    path = tmp_path / "run" / "record.json"
+    record = Record.load(path)
+    monkeypatch.setattr("qsel.experiment.repeat", lambda path, data: record)
+    status, out, _ = qsel("repeat", path, "--data", photos)
+    recorded, again = out.splitlines()
+    assert status == 0 and "R@1" in again
+    assert recorded.split()[1:] == again.split()[1:]
+    monkeypatch.undo()
+    refused(qsel("repeat", tmp_path / "none.json"), "none.json")
 
 
 def test_no_resume_starts_anew(qsel, photos, tmp_path):

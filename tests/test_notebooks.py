@@ -248,7 +248,7 @@ def test_a_mistake_is_told_before_anything_runs(root, photos, executed, asked, s
 
 
 def test_too_few_test_images_are_told_before_anything_runs(root, executed):
-    tiny.as_folder(root / "few", fine_classes=2, each=2)
+    tiny.as_folder(root / "few", fine_classes=3, each=2)
     split = load(root / "few")
     few = len(split.test)
     assert few <= 8

@@ -222,6 +222,14 @@ def test_the_command_spells_only_what_differs(monkeypatch):
     assert command("synthcars", "smoke", wanted, base).count("--set") == 2
 
 
+def test_the_command_has_threads_and_processes():
+    base = preset("smoke")
+    assert command("a", "smoke", base, base).startswith("qsel train ")
+    text = command("a", "smoke", base, base, threads=2, processes=3)
+    start = "OMP_NUM_THREADS=2 torchrun --nproc-per-node=3 -m qsel train --data a "
+    assert text.startswith(start)
+
+
 @pytest.mark.parametrize(
     "source", ["cars?parts=train&coarse=body9", "my photos", "it's; here", "$HOME"]
 )

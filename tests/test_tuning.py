@@ -191,9 +191,7 @@ def test_a_place_for_no_file_is_said_first(tmp_path, small):
 
 def test_held_out_classes_with_too_few_images_are_told_first(tmp_path, small):
     data = twelve_classes()
-    few = data.train.subset(range(0, 72, 6))  # an image of each class
-    with pytest.raises(ValueError, match="images; R@8 needs 9"):
-        tune(
-            ZeroShot("few", few, data.test), "smoke", tmp_path / "a.json", ["random"], 1
-        )
+    few = data.train.subset([i for i in range(72) if i % 6 < 2])
+    with pytest.raises(ValueError, match="6 images; R@8 needs 9"):
+        tune(ZeroShot("few", few, data.test), "smoke", tmp_path / "a", ["random"], 1)
     assert not small
