@@ -294,7 +294,7 @@ def test_every_wrong_setting_is_named_before_the_data_is_loaded(qsel, monkeypatc
 @pytest.mark.parametrize(
     "words", [["train", "--out"], ["table1", "--runs"], ["ablations", "--runs"]]
 )
-@pytest.mark.parametrize("place", ["taken", "taken/below", b"caf\xe9", "a" * 300])
+@pytest.mark.parametrize("place", ["taken", "taken/below", b"\xff", "a" * 300])
 def test_a_place_that_cannot_be_written_to_is_said_before_the_data_is_loaded(
     qsel, tmp_path, monkeypatch, words, place
 ):

@@ -17,7 +17,7 @@ def repeat(
     They have to be equal with the same packages on the same kind of processor, and
     within 3 points elsewhere; the exit status is 2 if they are not.
 
-    Example: `qsel repeat results/smoke/method2/record.json`
+    Example: `qsel repeat results/smoke/method2-seed0/record.json`
     """
     from qsel import experiment
     from qsel.jobs import stoppable
