@@ -20,6 +20,7 @@ from qsel.commands import (
 from qsel.commands import book as commands
 from qsel.commands.data import data_command
 from qsel.commands.evaluate import evaluate
+from qsel.commands.runs import repeat
 from qsel.terminal import how_to_install, in_plain_letters, refuse_empty
 
 app = typer.Typer(
@@ -65,22 +66,31 @@ def train(
 
     Example: `qsel train --method method1 --preset laptop --seed 1 --out runs/m1-s1`
     """
+    from contextlib import ExitStack
+
     from qsel import config, distributed, experiment
     from qsel import table1 as table
     from qsel.data import load, source_name
+    from qsel.jobs import stoppable
+    from qsel.runs import alone_at, writable
 
     team = distributed.join()
     out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
         {**pairs(settings), "seed": seed}
     )
-    with team.leader_first():  # it fills the caches that the others read
-        if not resume and team.leads:
-            for checkpoint in out.glob("checkpoint*.pt"):
-                checkpoint.unlink()
-        loaded = load(data)
-    setup = experiment.Setup(loaded, source_name(data), preset, wanted)
-    record = experiment.run(setup, out, workers=workers, team=team)
+    again = "the same command" + ("" if resume else ", without --no-resume,")
+    with stoppable(f"{again} goes on from the last epoch"), ExitStack() as held:
+        with team.leader_first():  # it fills the caches that the others read
+            if team.leads:
+                writable(out)
+            loaded = load(data)
+            if team.leads:
+                held.enter_context(alone_at(out, out / "lock"))
+                for checkpoint in out.glob("checkpoint*.pt") if not resume else ():
+                    checkpoint.unlink()
+        setup = experiment.Setup(loaded, source_name(data), preset, wanted)
+        record = experiment.run(setup, out, workers=workers, team=team)
     if team.leads:
         print_metrics({"trained": record.metrics})
         print(f"record: {out / 'record.json'}")
@@ -147,27 +157,32 @@ def table1(
     """
     from qsel import notebooks
     from qsel import table1 as table
+    from qsel.jobs import stoppable
 
     if seed is not None and seeds is not None:
         raise ValueError(f"--seed {seed} and --seeds {seeds}; give one of them")
-    failed = notebooks.run_table(
-        Path.cwd(),
-        preset,
-        data,
-        runs,
-        seeds=[seed] if seed is not None else range(seeds) if seeds else None,
-        rows=[row.strip() for row in rows.split(",")] if rows else None,
-        settings=pairs(settings),
-        at_once=jobs,
-    )
+    with stoppable("the same command goes on from the last epoch of each run"):
+        failed = notebooks.run_table(
+            Path.cwd(),
+            preset,
+            data,
+            runs,
+            seeds=[seed] if seed is not None else range(seeds) if seeds else None,
+            rows=[row.strip() for row in rows.split(",")] if rows else None,
+            settings=pairs(settings),
+            at_once=jobs,
+        )
     folder = table.run_folder(runs, data, preset, "random", 0).parent
     try:
         print(table.summary(table.gather(folder)).to_string())
     finally:
         if failed:
-            text = "\n\n".join(failed)
+            names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
             count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
-            print(f"qsel: {count} failed\n\n{text}", file=sys.stderr)
+            print(
+                f"qsel: {count} failed; the reasons stand above:{names}",
+                file=sys.stderr,
+            )
     if failed:
         raise typer.Exit(1)
 
@@ -194,9 +209,11 @@ def ablations(
     """
     from qsel import ablations as switches
     from qsel import table1 as table
+    from qsel.jobs import stoppable
 
     chosen = [name.strip() for name in names.split(",")] if names else None
-    switches.run(data, preset, runs, seeds, chosen, pairs(settings), workers)
+    with stoppable("the same command goes on from the last epoch"):
+        switches.run(data, preset, runs, seeds, chosen, pairs(settings), workers)
     base = table.run_folder(runs, data, preset, "random", 0).parent
     found = switches.gather(f"{base}-ablations", table.gather(base))
     changes = [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
@@ -222,21 +239,28 @@ def tune(
 
     Example: `qsel tune --preset laptop --out results/tuning/laptop.json`
     """
-    from qsel import config, tuning
+    from qsel import tuning
     from qsel.data import load
+    from qsel.jobs import stoppable
     from qsel.methods import ROWS
     from qsel.storage import check_output
 
     check_output(out)  # what is wrong with the call is said before the data is read
-    rows, asked = rows or list(ROWS), pairs(settings)
-    for row in rows:
-        config.preset(preset, row).with_settings(asked)
-    chosen = tuning.tune(load(data), preset, out, rows, trials, splits, asked)
+    asked, shared = rows or list(ROWS), pairs(settings)
+    tuning.checked_trials(preset, out, asked, trials, shared)
+    with stoppable("the same command goes on from the last trial"):
+        chosen = tuning.tune(load(data), preset, out, asked, trials, splits, shared)
     for method, found in chosen.items():
         print(f"{method}: {found}")
 
 
-for command in (commands.book, commands.colab, commands.exercises, commands.slides):
+for command in (
+    repeat,
+    commands.book,
+    commands.colab,
+    commands.exercises,
+    commands.slides,
+):
     app.command()(command)
 
 

@@ -63,21 +63,24 @@ def pairs(settings: list[str] | None) -> dict[str, str]:
         {'batch': '8', 'trunk': 'small'}
     """
     found: dict[str, str] = {}
+    wrong = []
     for setting in settings or ():
         name, equals, value = (part.strip() for part in setting.partition("="))
         if not (name and equals and value):
-            raise ValueError(f"--set {setting!r}: expected name=value")
-        if name in ("method", "seed"):  # they also name the run, and choose its preset
-            raise ValueError(
+            wrong.append(f"--set {setting!r}: expected name=value")
+        elif name in ("method", "seed"):  # they also name the run, and its preset
+            wrong.append(
                 f"--set {setting}: method and seed are no settings of a preset; give "
                 f"--{name} where the command has it (table1: --rows, --seed)"
             )
-        if name in found:
-            raise ValueError(
+        elif name in found:
+            wrong.append(
                 f"--set {name}={found[name]} and --set {name}={value}; give each "
                 "setting once"
             )
         found[name] = value
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return found
 
 
