@@ -306,7 +306,7 @@ def tune(
         print(f"{method}: {found}")
 
 
-for command in (commands.book, commands.colab, commands.exercises, commands.slides):
+for command in (commands.book, commands.colab, commands.exercises):
     app.command()(command)
 
 

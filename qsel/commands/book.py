@@ -1,4 +1,4 @@
-"""The commands that render the book, and hand out its notebooks and figures."""
+"""The commands that render the book, and hand out its notebooks."""
 
 import sys
 from pathlib import Path
@@ -111,26 +111,3 @@ def exercises(
             print(f"{one.path}: exercises {', '.join(one.names)}")
         else:
             print(f"left out: {one.source.name} has no exercises")
-
-
-def slides(
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path(
-        "_build/slides"
-    ),
-) -> None:
-    """Write the stored figures of the book as SVG and PDF, with their captions.
-
-    Nothing is executed. Figures with thousands of points are PNG instead of SVG.
-
-    Example: `qsel slides --out figures`
-    """
-    from qsel.figures_slides import export
-
-    written = []
-    for slide in export(Path.cwd(), out):
-        if slide.picture:
-            written.append(slide)
-        else:
-            print(f"left out: {slide.name}; its page has a sentence in its place")
-    count = "1 figure" if len(written) == 1 else f"{len(written)} figures"
-    print(f"{out}: {count}, with slides.pdf and captions.md")
