@@ -129,7 +129,6 @@ def test_the_package_imports_only_what_it_requires():
         "umap": "umap-learn",
         "yaml": "pyyaml",
         "faiss": "faiss-cpu",
-        "bs4": "beautifulsoup4",
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.

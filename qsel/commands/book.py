@@ -69,12 +69,13 @@ def book(
         printed.browser()
     if not stored:
         book.execute_all(root, preset, data, seeds, store, jobs)
-    page = book.render(root if stored else book.stage(root), root, strict, config)
+    source = root if stored else book.stage(root)
+    page = book.render(source, root, strict, config)
     if repository:
         public.lead_to_branch(page.parent, repository)
     print(f"the book: {page.as_uri()}")
     if pdf:
-        print(f"on paper: {printed.pdf(root).as_uri()}")
+        print(f"on paper: {printed.pdf(source, root).as_uri()}")
 
 
 def colab(
