@@ -133,7 +133,7 @@ def test_the_package_imports_only_what_it_requires():
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.
     through = {"nbformat": "papermill", "jupyter_client": "papermill"}
-    through["IPython"] = "jupyter"
+    through |= {"IPython": "jupyter", "nbconvert": "jupyter"}
     through["yaml"] = "jupyter-book"
     through["matplotlib_inline"] = "jupyter"
     for path in (ROOT / "qsel").rglob("*.py"):

@@ -107,8 +107,5 @@ def exercises(
     """
     from qsel.exercises.notebooks import hand_out
 
-    for one in hand_out(Path.cwd(), out):
-        if one.path:
-            print(f"{one.path}: exercises {', '.join(one.names)}")
-        else:
-            print(f"left out: {one.source.name} has no exercises")
+    for path, names in hand_out(Path.cwd(), out).items():
+        print(f"{path}: exercises {', '.join(names)}")
