@@ -128,7 +128,6 @@ def test_the_package_imports_only_what_it_requires():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
         "yaml": "pyyaml",
-        "faiss": "faiss-cpu",
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.
