@@ -174,10 +174,6 @@ def test_nothing_run_is_a_figure_that_says_so(function):
     assert [text.get_text() for text in figure.texts] == ["not run"]
 
 
-def test_every_ablation_at_once():
-    draw(ablation_dots(ablated(tuple(SWITCHES))))
-
-
 # --- tables and sentences --------------------------------------------------------
 
 

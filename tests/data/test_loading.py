@@ -280,7 +280,3 @@ def test_check_images_names_every_unreadable_file(files):
     assert [line.strip().split(": ")[0] for line in lines] == [
         str(files[i]) for i in (1, 4, 7)
     ]
-
-
-def test_check_images_passes_what_is_in_memory():
-    check_images(ImageSet.from_array("a", noise(), labels(8)))
