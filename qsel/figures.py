@@ -65,6 +65,19 @@ def style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
 
+def blank(width: float, height: float, layout: str | None = "constrained") -> Figure:
+    """An empty figure in the book's look; sides in inches."""
+    style()
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def sentence(words: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = blank(3, 0.6, layout=None)
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    return figure
+
+
 def as_pixels(figure: Figure | Pictures.Image) -> Image:
     """A figure of thousands of points, or a picture, for a page: pixels stay small.
 
@@ -170,8 +183,7 @@ def selection_in_the_plane(
         panels: title, method, (N, 2) points and labels of each panel.
         reference: index of R in all of them.
     """
-    style()
-    figure = Figure(figsize=(4.3 * len(panels), 4.4), layout="constrained")
+    figure = blank(4.3 * len(panels), 4.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, method, points, labels) in zip(axes, panels, strict=True):
         chosen = select_quadruplets(

@@ -17,12 +17,12 @@ from qsel.figures import (
     HALO,
     ROLES,
     SHORT,
+    blank,
     coarse_colours,
     fine_markers,
     mark,
     names_of,
     scatter,
-    style,
     tag,
 )
 from qsel.hierarchy import Hierarchy
@@ -105,8 +105,7 @@ def selection_on_a_map(
         chosen: method → one quadruplet of the same R, indices into the N. The first
             one's N sets the radius.
     """
-    style()
-    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    figure = blank(11, 6.2)
     panels = figure.subplot_mosaic(
         [["map", "all"], ["map", "chosen"]],
         width_ratios=(1, 1.15),
@@ -175,13 +174,12 @@ def map_against_distance(
     The lines at 1 cut four fields; each says how many samples lie in it, R and N not
     counted. Top left and bottom right are the map's mistakes.
     """
-    style()
     others = torch.ones(len(labels), dtype=torch.bool)
     others[[reference, negative]] = False
     kept = others.nonzero().squeeze(1)
     true = in_radii(embeddings, reference, negative)[kept]
     mapped = in_radii(xy, reference, negative)[kept]
-    figure = Figure(figsize=(6, 4.8), layout="constrained")
+    figure = blank(6, 4.8)
     ax = figure.subplots()
     scatter(ax, torch.stack([true, mapped], dim=1), labels.subset(kept), size=14)
     ax.axvline(1, color="black", linestyle="--", lw=1.2)
@@ -224,8 +222,7 @@ def maps(views: Mapping[str, Tensor], labels: Hierarchy) -> Figure:
         views: title → (N, 2) map.
         labels: of the N samples.
     """
-    style()
-    figure = Figure(figsize=(5.4 * len(views), 5.2), layout="constrained")
+    figure = blank(5.4 * len(views), 5.2)
     axes = figure.subplots(1, len(views), squeeze=False)[0]
     for ax, (title, xy) in zip(axes, views.items(), strict=True):
         scatter(ax, xy, labels, size=14)

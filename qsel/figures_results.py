@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 
 from qsel import ablations
 from qsel.ablations import SWITCHES
-from qsel.figures import SHORT, style
+from qsel.figures import SHORT, blank, sentence
 from qsel.methods import ROWS, TITLES
 from qsel.table1 import MEASURED, link, spread, summary
 from qsel.table1_verdicts import COMPARISONS, verdict
@@ -192,12 +192,11 @@ def training_curve(curve: pd.DataFrame) -> Figure:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
             have a loss and no parts, and those without training are empty.
     """
-    style()
     if not len(curve):
-        return _only("not trained")
+        return sentence("not trained")
     quadruplets = "zero" in curve
     width = 8 if quadruplets else 4
-    figure = Figure(figsize=(width, 2.8), layout="constrained")
+    figure = blank(width, 2.8)
     left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
     epochs = curve["epoch"]
     look = {"marker": "."}  # an epoch alone is a point
@@ -225,11 +224,10 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
         runs: as ``qsel.table1.gather`` returns them, in percent.
         metrics: columns, one panel each.
     """
-    style()
     if not len(runs):
-        return _only("not run")
+        return sentence("not run")
     lines = -(-len(metrics) // 2)
-    figure = Figure(figsize=(5.2, 0.4 + 2.5 * lines), layout="constrained")
+    figure = blank(5.2, 0.4 + 2.5 * lines)
     panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
     for unused in panels.flat[len(metrics) :]:
         unused.remove()
@@ -259,12 +257,10 @@ def ablation_dots(
         runs: as ``qsel.ablations.gather`` returns them.
         metrics: one panel each.
     """
-    style()
     if not len(runs):
-        return _only("not run")
+        return sentence("not run")
     pairs = ablations.shown(runs)
-    size = (5.6, 1.1 + 0.27 * len(pairs))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = blank(5.6, 1.1 + 0.27 * len(pairs))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for panel, metric in zip(panels, metrics, strict=True):
         panel.axvline(0, color="black", lw=0.8)
@@ -291,13 +287,6 @@ def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
     panel.plot(values, [y] * len(values), MARKERS[method], **look)
     if len(values):
         panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
-
-
-def _only(words: str) -> Figure:
-    """A figure that says why there is none."""
-    figure = Figure(figsize=(3, 0.6))
-    figure.text(0.5, 0.5, words, ha="center", va="center")
-    return figure
 
 
 def _signed(changes: pd.Series) -> str:
