@@ -172,7 +172,7 @@ def scene(fallback: bool = False) -> tuple[Tensor, Hierarchy]:
 
 
 def selection_in_the_plane(
-    panels: Sequence[tuple[str, str, Tensor, Hierarchy]], reference: int = 0
+    panels: Sequence[tuple[str, str, Tensor, Hierarchy]],
 ) -> Figure:
     """Figure 2: what ``select_quadruplets`` chooses among points in a plane.
 
@@ -180,14 +180,13 @@ def selection_in_the_plane(
     is measured from: N in Method 1, R in Method 2 and where nothing lies outside.
 
     Args:
-        panels: title, method, (N, 2) points and labels of each panel.
-        reference: index of R in all of them.
+        panels: title, method, (N, 2) points and labels of each; R is point 0.
     """
     figure = blank(4.3 * len(panels), 4.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, method, points, labels) in zip(axes, panels, strict=True):
         chosen = select_quadruplets(
-            points, labels.fine, labels.coarse, torch.tensor([reference]), method
+            points, labels.fine, labels.coarse, torch.tensor([0]), method
         )
         r, *positives, n = points[chosen.stack()[:, 0]]  # (2,) each
         radius = torch.dist(r, n)

@@ -15,9 +15,9 @@ OURS, PEER = "#004488", "#a9a9a9"
 LINES = ("o-", "s--", "^-.", "D:")
 
 
-def peer_bars(record: dict, embeddings: str = "clustered") -> Figure:
+def peer_bars(record: dict) -> Figure:
     """Multiples of the floor, as bars from it on a logarithmic axis; ours are dark."""
-    rows = [r for r in side_by_side(record, embeddings) if "ratio" in r]
+    rows = [r for r in side_by_side(record) if "ratio" in r]
     if not rows:
         return sentence("not run")
     figure = blank(6.4, 0.9 + 0.32 * len(rows))

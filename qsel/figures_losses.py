@@ -231,25 +231,24 @@ def descent_arrows(
 
 
 def paired_differences(
-    runs: pd.DataFrame, comparisons: Sequence[tuple[str, str]], metric: str = "R@1"
+    runs: pd.DataFrame, comparisons: Sequence[tuple[str, str]]
 ) -> Figure:
-    """How far one row is ahead of another: one dot a seed, a bar at the mean.
+    """How far one row is ahead of another in R@1: one dot a seed, a bar at the mean.
 
     Args:
         runs: as ``qsel.table1.gather`` gives them, in percent.
         comparisons: pairs of methods; the second is taken from the first.
-        metric: a column of ``runs``.
     """
     rows = len(comparisons)
     figure = blank(7.5, 0.9 + 0.5 * rows)
     ax = figure.subplots()
     for row, (a, b) in enumerate(comparisons):
-        gap = paired(runs, a, b, metric)
+        gap = paired(runs, a, b)
         ax.plot(gap, [row] * len(gap), "o", color=COLOUR[R], alpha=0.6, mec="white")
         ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
     ax.axvline(0, color="0.4", lw=1, ls="--")
     names = [f"{SHORT[a]}\nminus {SHORT[b]}" for a, b in comparisons]
     ax.set_yticks(range(rows), names, fontsize=8)
-    ax.set(xlabel=f"difference in {metric} (percentage points)")
+    ax.set(xlabel="difference in R@1 (percentage points)")
     ax.set_ylim(rows - 0.5, -0.5)
     return figure

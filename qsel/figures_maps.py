@@ -65,17 +65,15 @@ def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) ->
     return torch.isin(hierarchy.fine, torch.tensor(taken)).nonzero().squeeze(1)
 
 
-def umap_of(embeddings: Tensor, seed: int = 0) -> Tensor:
+def umap_of(embeddings: Tensor) -> Tensor:
     """A map of embeddings by UMAP on their l2 distances: (N, 2), no unit.
 
-    The seed and a single thread make it repeat.
+    A fixed seed and a single thread make it repeat.
     """
     from umap import UMAP  # slow to import: it compiles
 
     neighbours = min(15, len(embeddings) - 1)
-    mapper = UMAP(
-        n_neighbors=neighbours, metric="euclidean", random_state=seed, n_jobs=1
-    )
+    mapper = UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1)
     return torch.from_numpy(mapper.fit_transform(embeddings.cpu().numpy()))
 
 

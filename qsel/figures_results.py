@@ -215,23 +215,20 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
+def table_dots(runs: pd.DataFrame) -> Figure:
     """One dot a run, one bar a mean, for each trained row; two panels side by side.
 
     A dashed line is the trunk before training.
 
     Args:
         runs: as ``qsel.table1.gather`` returns them, in percent.
-        metrics: columns, one panel each.
     """
     if not len(runs):
         return sentence("not run")
-    lines = -(-len(metrics) // 2)
+    lines = len(MEASURED) // 2
     figure = blank(5.2, 0.4 + 2.5 * lines)
-    panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
-    for unused in panels.flat[len(metrics) :]:
-        unused.remove()
-    for panel, metric in zip(panels.flat, metrics, strict=False):
+    panels = figure.subplots(lines, 2, sharey=True)
+    for panel, metric in zip(panels.flat, MEASURED, strict=True):
         for y, method in enumerate(ROWS):
             values = runs.loc[runs.method == method, metric]
             _dots(panel, values, y, method)
@@ -245,9 +242,7 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
     return figure
 
 
-def ablation_dots(
-    runs: pd.DataFrame, metrics: Sequence[str] = ("R@1", "NMI")
-) -> Figure:
+def ablation_dots(runs: pd.DataFrame) -> Figure:
     """How far each ablation moves its row: one dot a seed, one bar a mean.
 
     The scale is linear up to one point on either side of zero and logarithmic beyond,
@@ -255,14 +250,13 @@ def ablation_dots(
 
     Args:
         runs: as ``qsel.ablations.gather`` returns them.
-        metrics: one panel each.
     """
     if not len(runs):
         return sentence("not run")
     pairs = ablations.shown(runs)
     figure = blank(5.6, 1.1 + 0.27 * len(pairs))
-    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    for panel, metric in zip(panels, metrics, strict=True):
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, metric in zip(panels, ("R@1", "NMI"), strict=True):
         panel.axvline(0, color="black", lw=0.8)
         for y, (name, method) in enumerate(pairs):
             of_job = runs[(runs.ablation == name) & (runs.method == method)]

@@ -130,11 +130,6 @@ def test_one_dot_a_run():
     assert low > high  # the table's first row on top
 
 
-@pytest.mark.parametrize("metrics", [("R@1",), ("R@1", "NMI", "MAP@R")])
-def test_as_many_panels_as_metrics(metrics):
-    assert len(table_dots(runs(), metrics).axes) == len(metrics)
-
-
 def test_rows_that_were_not_run_are_empty():
     figure = table_dots(runs(["random", "method2"]))
     draw(figure)
