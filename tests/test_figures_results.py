@@ -1,6 +1,5 @@
 """Figures and tables of results: what they show is what the runs hold."""
 
-import io
 import json
 
 import numpy as np
@@ -74,7 +73,7 @@ def ablated(names=("margin_derived", "random_negative"), seeds=3):
 
 def draw(figure):
     assert isinstance(figure, Figure)
-    figure.savefig(io.BytesIO(), format="png")
+    figure.canvas.draw()
 
 
 def dots(panel):
