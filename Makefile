@@ -1,5 +1,5 @@
 # make book · make pdf · make test · make lint · make bench · make clean
-# make exercises · make slides: for a class, see book/teaching.md
+# make exercises: for a class, see book/teaching.md
 # PRESET=smoke|laptop|frozen|paper, DATA=…, BENCH_OPTIONS=--tiny
 PRESET ?= laptop
 # The smoke preset only shows that everything runs: a fifth of the pictures will do.
@@ -12,7 +12,7 @@ BIN := .venv/bin
 export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 export MALLOC_MMAP_THRESHOLD_ ?= 4000000000
 
-.PHONY: book pdf test lint bench exercises slides clean
+.PHONY: book pdf test lint bench exercises clean
 book: .venv/installed
 	$(BIN)/qsel book --preset '$(PRESET)' --data '$(DATA)' $(BOOK_OPTIONS)
 
@@ -35,10 +35,6 @@ bench: .venv/installed
 # The chapters' notebooks without solutions, in _build/exercises.
 exercises: .venv/installed
 	$(BIN)/qsel exercises
-
-# The figures as SVG and PDF, in _build/slides.
-slides: .venv/installed
-	$(BIN)/qsel slides
 
 clean:
 	rm -rf _build .venv

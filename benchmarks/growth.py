@@ -36,7 +36,7 @@ def approximate(n: int, b: int, d: int, probes: list[int]) -> Iterator[dict]:
     "recall" is the share of references whose true nearest negative is found, and
     "further" how much further the one that is found lies, on average over all.
     """
-    from qsel.approximate import ApproximateNegatives
+    from benchmarks.approximate import ApproximateNegatives
 
     for kind in KINDS:
         inputs = regular(n, b, d, kind)

@@ -254,13 +254,7 @@ def tune(
         print(f"{method}: {found}")
 
 
-for command in (
-    repeat,
-    commands.book,
-    commands.colab,
-    commands.exercises,
-    commands.slides,
-):
+for command in (repeat, commands.book, commands.colab, commands.exercises):
     app.command()(command)
 
 

@@ -1,11 +1,11 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
-import re
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -65,6 +65,19 @@ def style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
 
 
+def blank(width: float, height: float, layout: str | None = "constrained") -> Figure:
+    """An empty figure in the book's look; sides in inches."""
+    style()
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def sentence(words: str) -> Figure:
+    """A figure that says why there is none."""
+    figure = blank(3, 0.6, layout=None)
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    return figure
+
+
 def as_pixels(figure: Figure | Pictures.Image) -> Image:
     """A figure of thousands of points, or a picture, for a page: pixels stay small.
 
@@ -159,7 +172,7 @@ def scene(fallback: bool = False) -> tuple[Tensor, Hierarchy]:
 
 
 def selection_in_the_plane(
-    panels: Sequence[tuple[str, str, Tensor, Hierarchy]], reference: int = 0
+    panels: Sequence[tuple[str, str, Tensor, Hierarchy]],
 ) -> Figure:
     """Figure 2: what ``select_quadruplets`` chooses among points in a plane.
 
@@ -167,15 +180,13 @@ def selection_in_the_plane(
     is measured from: N in Method 1, R in Method 2 and where nothing lies outside.
 
     Args:
-        panels: title, method, (N, 2) points and labels of each panel.
-        reference: index of R in all of them.
+        panels: title, method, (N, 2) points and labels of each; R is point 0.
     """
-    style()
-    figure = Figure(figsize=(4.3 * len(panels), 4.4), layout="constrained")
+    figure = blank(4.3 * len(panels), 4.4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, method, points, labels) in zip(axes, panels, strict=True):
         chosen = select_quadruplets(
-            points, labels.fine, labels.coarse, torch.tensor([reference]), method
+            points, labels.fine, labels.coarse, torch.tensor([0]), method
         )
         r, *positives, n = points[chosen.stack()[:, 0]]  # (2,) each
         radius = torch.dist(r, n)

@@ -8,21 +8,19 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qsel.figures import style
+from qsel.figures import blank, sentence
 from qsel.tables_bench import MEMORY, number, side_by_side
 
 OURS, PEER = "#004488", "#a9a9a9"
 LINES = ("o-", "s--", "^-.", "D:")
 
 
-def peer_bars(record: dict, embeddings: str = "clustered") -> Figure:
+def peer_bars(record: dict) -> Figure:
     """Multiples of the floor, as bars from it on a logarithmic axis; ours are dark."""
-    style()
-    rows = [r for r in side_by_side(record, embeddings) if "ratio" in r]
+    rows = [r for r in side_by_side(record) if "ratio" in r]
     if not rows:
-        return _only("not run")
-    size = (6.4, 0.9 + 0.32 * len(rows))
-    figure = Figure(figsize=size, layout="constrained")
+        return sentence("not run")
+    figure = blank(6.4, 0.9 + 0.32 * len(rows))
     axes = figure.subplots()
     ours = {row["name"] for row in record["selection"]}
     for y, row in enumerate(rows):
@@ -43,10 +41,9 @@ def peer_bars(record: dict, embeddings: str = "clustered") -> Figure:
 
 def growth_lines(record: dict) -> Figure:
     """Time by N and by B on logarithmic axes, and memory by N with its target."""
-    style()
     if not record.get("growth_n"):
-        return _only("not run")
-    figure = Figure(figsize=(8, 2.9), layout="constrained")
+        return sentence("not run")
+    figure = blank(8, 2.9)
     by_n, by_b, memory = figure.subplots(1, 3)
     of_n = pd.DataFrame(record["growth_n"])
     for look, (b, rows) in zip(LINES, of_n.groupby("b"), strict=False):
@@ -100,10 +97,3 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
         1.0
     """
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
-
-
-def _only(words: str) -> Figure:
-    """A figure that says why there is none."""
-    figure = Figure(figsize=(3, 0.6))
-    figure.text(0.5, 0.5, words, ha="center", va="center")
-    return figure

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qsel.figures import SHORT, style
+from qsel.figures import SHORT, blank
 from qsel.figures_results import COLOURS, MARKERS
 from qsel.methods import QUADRUPLETS
 from qsel.runs import Record
@@ -57,9 +57,7 @@ def left_to_teach(curves: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         curves: title → as ``gather`` returns them.
     """
-    style()
-    size = (0.6 + 3.2 * len(curves), 5.2)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = blank(0.6 + 3.2 * len(curves), 5.2)
     panels = figure.subplots(2, len(curves), sharex="col", sharey="row", squeeze=False)
     for column, (title, rows) in enumerate(curves.items()):
         panels[0, column].set_title(title)

@@ -6,7 +6,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from qsel.data.loading import ImageSet
-from qsel.figures import ROLES, style, withheld
+from qsel.figures import ROLES, blank, withheld
 from qsel.model import EmbeddingModel
 from qsel.selection import Quadruplets
 
@@ -25,8 +25,7 @@ def framework(
         images: the training set; grey fields stand for those that are withheld.
         quadruplet: the one to show, the first if there are several.
     """
-    style()
-    figure = Figure(figsize=(9.6, 4.6))
+    figure = blank(9.6, 4.6, layout=None)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 96), ylim=(0, 46))
     ax.axis("off")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import SHORT, coarse_colours, style
+from qsel.figures import SHORT, blank, coarse_colours
 from qsel.table1_verdicts import paired
 
 # Colour for the coarse class, marker for the fine one.
@@ -32,9 +32,8 @@ def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Fig
         queries: Q indices, one row each.
         nearest: (Q, K) indices of the nearest others, nearest first.
     """
-    style()
     rows, columns = nearest.shape[0], nearest.shape[1] + 1
-    figure = Figure(figsize=(1.25 * columns, 1.6 * rows), layout="constrained")
+    figure = blank(1.25 * columns, 1.6 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     labels = images.hierarchy
     for row, (query, found) in enumerate(zip(queries, nearest.tolist(), strict=True)):
@@ -59,10 +58,9 @@ def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Fig
 
 def contrastive_curve(margin: float = 1.0) -> Figure:
     """Equation (1) against the distance, for a same and for a different pair."""
-    style()
     d = torch.linspace(0, 2, 201)
     origin, at = torch.zeros(len(d), 1), d[:, None]  # (B, 1) each
-    figure = Figure(figsize=(5.5, 3.2), layout="constrained")
+    figure = blank(5.5, 3.2)
     ax = figure.subplots()
     for same, text, role in ((1, "same class", P_PLUS), (0, "different classes", N)):
         loss = losses.contrastive_loss(
@@ -80,12 +78,11 @@ def contrastive_curve(margin: float = 1.0) -> Figure:
 
 def triplet_map(margin: float = 0.5) -> Figure:
     """Equation (2) over both distances, with the region where it is zero."""
-    style()
     side = torch.linspace(0, 2, 81)
     d_p, d_n = torch.meshgrid(side, side, indexing="xy")  # rows are D(R,N)
     flat = (torch.zeros(d_p.numel(), 1), d_p.reshape(-1, 1), d_n.reshape(-1, 1))
     loss = losses.triplet_loss(*flat, margin, reduction="none").reshape(d_p.shape)
-    figure = Figure(figsize=(5.4, 4.2), layout="constrained")
+    figure = blank(5.4, 4.2)
     ax = figure.subplots()
     levels = torch.arange(0, 4.76, 0.25).tolist()
     shades = ax.contourf(side, side, loss, levels, cmap="cividis_r")
@@ -107,9 +104,8 @@ def distance_histograms(stages: dict[str, dict[str, Tensor]]) -> Figure:
     Args:
         stages: title → role (``P_PLUS``, ``P_MINUS``, ``N``) → (B,) distances.
     """
-    style()
     roles = list(next(iter(stages.values())))
-    figure = Figure(figsize=(2.9 * len(stages), 4), layout="constrained")
+    figure = blank(2.9 * len(stages), 4)
     panels = figure.subplots(len(roles), len(stages), sharex=True, squeeze=False)
     highest = max(float(d.max()) for kinds in stages.values() for d in kinds.values())
     bins = torch.linspace(0, highest, 31).numpy()
@@ -135,8 +131,7 @@ def score_gradients(gradients: dict[str, Tensor], own: dict[str, int]) -> Figure
         gradients: title → (classes,) gradient.
         own: title → the sample's class in that head.
     """
-    style()
-    figure = Figure(figsize=(3.6 * len(gradients), 3), layout="constrained")
+    figure = blank(3.6 * len(gradients), 3)
     panels = figure.subplots(1, len(gradients), sharey=True, squeeze=False)
     for ax, (title, gradient) in zip(panels[0], gradients.items(), strict=True):
         mine = torch.arange(len(gradient)) == own[title]
@@ -163,10 +158,9 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
 
     Both readings of the first margin are drawn; shaded where the printed one is zero.
     """
-    style()
     held = {P_PLUS: d_pp, P_MINUS: d_pn, N: d_n}
     moving = torch.linspace(0, 2, 201)
-    figure = Figure(figsize=(10, 3.3), layout="constrained")
+    figure = blank(10, 3.3)
     panels = figure.subplots(1, 3, sharey=True)
     for ax, role in zip(panels, held, strict=True):
         three = [
@@ -212,8 +206,7 @@ def descent_arrows(
         panels: title → loss of four (1, 2) embeddings.
         length: an arrow is the negative gradient times this.
     """
-    style()
-    figure = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
+    figure = blank(3.4 * len(panels), 3.4)
     axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
     ends = [four]
     for ax, (title, loss) in zip(axes[0], panels.items(), strict=True):
@@ -238,26 +231,24 @@ def descent_arrows(
 
 
 def paired_differences(
-    runs: pd.DataFrame, comparisons: Sequence[tuple[str, str]], metric: str = "R@1"
+    runs: pd.DataFrame, comparisons: Sequence[tuple[str, str]]
 ) -> Figure:
-    """How far one row is ahead of another: one dot a seed, a bar at the mean.
+    """How far one row is ahead of another in R@1: one dot a seed, a bar at the mean.
 
     Args:
         runs: as ``qsel.table1.gather`` gives them, in percent.
         comparisons: pairs of methods; the second is taken from the first.
-        metric: a column of ``runs``.
     """
-    style()
     rows = len(comparisons)
-    figure = Figure(figsize=(7.5, 0.9 + 0.5 * rows), layout="constrained")
+    figure = blank(7.5, 0.9 + 0.5 * rows)
     ax = figure.subplots()
     for row, (a, b) in enumerate(comparisons):
-        gap = paired(runs, a, b, metric)
+        gap = paired(runs, a, b)
         ax.plot(gap, [row] * len(gap), "o", color=COLOUR[R], alpha=0.6, mec="white")
         ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
     ax.axvline(0, color="0.4", lw=1, ls="--")
     names = [f"{SHORT[a]}\nminus {SHORT[b]}" for a, b in comparisons]
     ax.set_yticks(range(rows), names, fontsize=8)
-    ax.set(xlabel=f"difference in {metric} (percentage points)")
+    ax.set(xlabel="difference in R@1 (percentage points)")
     ax.set_ylim(rows - 0.5, -0.5)
     return figure

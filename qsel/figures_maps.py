@@ -17,13 +17,13 @@ from qsel.figures import (
     HALO,
     ROLES,
     SHORT,
+    blank,
     coarse_colours,
     fine_markers,
     literal,
     mark,
     names_of,
     scatter,
-    style,
     tag,
 )
 from qsel.hierarchy import Hierarchy
@@ -66,17 +66,15 @@ def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) ->
     return torch.isin(hierarchy.fine, torch.tensor(taken)).nonzero().squeeze(1)
 
 
-def umap_of(embeddings: Tensor, seed: int = 0) -> Tensor:
+def umap_of(embeddings: Tensor) -> Tensor:
     """A map of embeddings by UMAP on their l2 distances: (N, 2), no unit.
 
-    The seed and a single thread make it repeat.
+    A fixed seed and a single thread make it repeat.
     """
     from umap import UMAP  # slow to import: it compiles
 
     neighbours = min(15, len(embeddings) - 1)
-    mapper = UMAP(
-        n_neighbors=neighbours, metric="euclidean", random_state=seed, n_jobs=1
-    )
+    mapper = UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1)
     return torch.from_numpy(mapper.fit_transform(embeddings.cpu().numpy()))
 
 
@@ -106,8 +104,7 @@ def selection_on_a_map(
         chosen: method → one quadruplet of the same R, indices into the N. The first
             one's N sets the radius.
     """
-    style()
-    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    figure = blank(11, 6.2)
     panels = figure.subplot_mosaic(
         [["map", "all"], ["map", "chosen"]],
         width_ratios=(1, 1.15),
@@ -176,13 +173,12 @@ def map_against_distance(
     The lines at 1 cut four fields; each says how many samples lie in it, R and N not
     counted. Top left and bottom right are the map's mistakes.
     """
-    style()
     others = torch.ones(len(labels), dtype=torch.bool)
     others[[reference, negative]] = False
     kept = others.nonzero().squeeze(1)
     true = in_radii(embeddings, reference, negative)[kept]
     mapped = in_radii(xy, reference, negative)[kept]
-    figure = Figure(figsize=(6, 4.8), layout="constrained")
+    figure = blank(6, 4.8)
     ax = figure.subplots()
     scatter(ax, torch.stack([true, mapped], dim=1), labels.subset(kept), size=14)
     ax.axvline(1, color="black", linestyle="--", lw=1.2)
@@ -225,8 +221,7 @@ def maps(views: Mapping[str, Tensor], labels: Hierarchy) -> Figure:
         views: title → (N, 2) map.
         labels: of the N samples.
     """
-    style()
-    figure = Figure(figsize=(5.4 * len(views), 5.2), layout="constrained")
+    figure = blank(5.4 * len(views), 5.2)
     axes = figure.subplots(1, len(views), squeeze=False)[0]
     for ax, (title, xy) in zip(axes, views.items(), strict=True):
         scatter(ax, xy, labels, size=14)

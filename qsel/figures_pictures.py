@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import HALO, ROLES, SHORT, literal, style
+from qsel.figures import HALO, ROLES, SHORT, blank, literal
 from qsel.selection import Quadruplets
 
 LONGEST = 22  # letters of a class name under a small picture
@@ -36,10 +36,9 @@ def retrieval(images: ImageSet, fine_classes: Sequence[int]) -> Figure:
         images: any data set.
         fine_classes: five at most. The first is the query's; it needs two pictures.
     """
-    style()
     labels = images.hierarchy
     members = [(labels.fine == f).nonzero().squeeze(1).tolist() for f in fine_classes]
-    figure = Figure(figsize=(8.6, 4))
+    figure = blank(8.6, 4, layout=None)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 8.6), ylim=(0, 4))
     ax.axis("off")
@@ -116,9 +115,8 @@ def negatives(images: ImageSet, embeddings: Tensor, pairs: Tensor) -> Figure:
         embeddings: (N, D).
         pairs: (2, K) indices, R and N.
     """
-    style()
     labels, columns = images.hierarchy, pairs.shape[1]
-    figure = Figure(figsize=(1.5 * columns, 4), layout="constrained")
+    figure = blank(1.5 * columns, 4)
     axes = figure.subplots(2, columns, squeeze=False)
     for column, (r, n) in enumerate(pairs.T.tolist()):
         gap = float(losses.distance(embeddings[[r]], embeddings[[n]]))
@@ -147,9 +145,8 @@ def quadruplet_rows(
         chosen: method → B quadruplets of the same references.
         place: which of the B.
     """
-    style()
     labels = images.hierarchy
-    figure = Figure(figsize=(6.6, 1.85 * len(chosen)), layout="constrained")
+    figure = blank(6.6, 1.85 * len(chosen))
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # room for thick frames
     axes = figure.subplots(len(chosen), 4, squeeze=False)
     for row, (method, quadruplets) in enumerate(chosen.items()):

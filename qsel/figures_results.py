@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from qsel import ablations
 from qsel.ablations import SWITCHES
-from qsel.figures import SHORT, style
+from qsel.figures import SHORT, blank, sentence
 from qsel.methods import ROWS, TITLES
 from qsel.table1 import MEASURED, link, spread, summary
 from qsel.table1_verdicts import COMPARISONS, verdict
@@ -210,12 +210,11 @@ def training_curve(curve: pd.DataFrame) -> Figure:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
             have a loss and no parts, and those without training are empty.
     """
-    style()
     if not len(curve):
-        return _only("not trained")
+        return sentence("not trained")
     quadruplets = "zero" in curve
     width = 8 if quadruplets else 4
-    figure = Figure(figsize=(width, 2.8), layout="constrained")
+    figure = blank(width, 2.8)
     left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
     epochs = curve["epoch"]
     look = {"marker": "."}  # an epoch alone is a point
@@ -234,24 +233,20 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
+def table_dots(runs: pd.DataFrame) -> Figure:
     """One dot a run, one bar a mean, for each trained row; two panels side by side.
 
     A dashed line is the trunk before training.
 
     Args:
         runs: as ``qsel.table1.gather`` returns them, in percent.
-        metrics: columns, one panel each.
     """
-    style()
     if not len(runs):
-        return _only("not run")
-    lines = -(-len(metrics) // 2)
-    figure = Figure(figsize=(5.2, 0.4 + 2.5 * lines), layout="constrained")
-    panels = figure.subplots(lines, 2, sharey=True, squeeze=False)
-    for unused in panels.flat[len(metrics) :]:
-        unused.remove()
-    for panel, metric in zip(panels.flat, metrics, strict=False):
+        return sentence("not run")
+    lines = len(MEASURED) // 2
+    figure = blank(5.2, 0.4 + 2.5 * lines)
+    panels = figure.subplots(lines, 2, sharey=True)
+    for panel, metric in zip(panels.flat, MEASURED, strict=True):
         for y, method in enumerate(ROWS):
             values = runs.loc[runs.method == method, metric]
             _dots(panel, values, y, method)
@@ -265,9 +260,7 @@ def table_dots(runs: pd.DataFrame, metrics: Sequence[str] = MEASURED) -> Figure:
     return figure
 
 
-def ablation_dots(
-    runs: pd.DataFrame, metrics: Sequence[str] = ("R@1", "NMI")
-) -> Figure:
+def ablation_dots(runs: pd.DataFrame) -> Figure:
     """How far each ablation moves its row: one dot a seed, one bar a mean.
 
     The scale is linear up to one point on either side of zero and logarithmic beyond,
@@ -275,16 +268,13 @@ def ablation_dots(
 
     Args:
         runs: as ``qsel.ablations.gather`` returns them.
-        metrics: one panel each.
     """
-    style()
     if not len(runs):
-        return _only("not run")
+        return sentence("not run")
     pairs = ablations.shown(runs)
-    size = (5.6, 1.1 + 0.27 * len(pairs))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    for panel, metric in zip(panels, metrics, strict=True):
+    figure = blank(5.6, 1.1 + 0.27 * len(pairs))
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, metric in zip(panels, ("R@1", "NMI"), strict=True):
         panel.axvline(0, color="black", lw=0.8)
         for y, (name, method) in enumerate(pairs):
             of_job = runs[(runs.ablation == name) & (runs.method == method)]
@@ -309,13 +299,6 @@ def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
     panel.plot(values, [y] * len(values), MARKERS[method], **look)
     if len(values):
         panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
-
-
-def _only(words: str) -> Figure:
-    """A figure that says why there is none."""
-    figure = Figure(figsize=(3, 0.6))
-    figure.text(0.5, 0.5, words, ha="center", va="center")
-    return figure
 
 
 def _signed(changes: pd.Series) -> str:

@@ -134,9 +134,9 @@ def say_targets(record: dict, gpu: dict | None = None) -> Markdown:
 # --- peers -----------------------------------------------------------------------
 
 
-def show_peers(record: dict, embeddings: str = "clustered") -> Styler | Markdown:
+def show_peers(record: dict) -> Styler | Markdown:
     """All that was measured on the same inputs: time, memory, and what it can do."""
-    rows = side_by_side(record, embeddings)
+    rows = side_by_side(record)
     if not rows:
         return Markdown("Not run.")
     shown = {row["title"]: _peer(row) for row in rows}
@@ -147,12 +147,11 @@ def _peer(row: dict) -> dict[str, str]:
     if "not_run" in row:
         columns = ("N", "seconds", "× floor", "MiB above", "right", "quadruplet")
         return dict.fromkeys(columns, "–") | {"seconds": f"not run: {row['not_run']}"}
-    memory = row["memory"]
     return {
         "N": f"{row['n']:,}",
         "seconds": number(row["seconds"]),
         "× floor": number(row["ratio"]),
-        "MiB above": f"{memory / 2**20:.0f}" if isinstance(memory, int) else "–",
+        "MiB above": _mib(row["memory"]),
         "right": f"{100 * row['right']:.0f} % of {row['checked']}",
         "quadruplet": "yes" if row["quadruplet"] else "N only",
     }
@@ -160,7 +159,7 @@ def _peer(row: dict) -> dict[str, str]:
 
 def say_peers(record: dict) -> Markdown:
     """What each peer takes beside this package's way to the same answer."""
-    rows = {row["name"]: row for row in side_by_side(record, "clustered")}
+    rows = {row["name"]: row for row in side_by_side(record)}
     lines = []
     for row in record.get("peers", []):
         if "not_run" in row:
@@ -181,12 +180,12 @@ def say_peers(record: dict) -> Markdown:
     return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
 
 
-def side_by_side(record: dict, embeddings: str = "clustered") -> list[dict]:
+def side_by_side(record: dict) -> list[dict]:
     """What this package and its peers were asked to do on the same inputs."""
     ours = [
         row
         for row in record.get("selection", [])
-        if row["embeddings"] == embeddings and row["name"] != "recall"
+        if row["embeddings"] == "clustered" and row["name"] != "recall"
     ]
     return ours + record.get("peers", [])
 
@@ -256,9 +255,7 @@ def show_gpu(record: dict) -> Styler | Markdown:
             "B": f"{row['b']:,}",
             "seconds": number(row["seconds"]),
             "× floor": number(row["ratio"]),
-            "MiB above": f"{row['memory'] / 2**20:.0f}"
-            if isinstance(row["memory"], int)
-            else "–",
+            "MiB above": _mib(row["memory"]),
             "right": f"{100 * row['right']:.0f} %",
         }
         for row in record["selection"]
@@ -296,6 +293,11 @@ def show_training(record: dict) -> Styler | Markdown:
         for row in record["training"]
     )
     return show_table(shown.set_index("torch.compile"), "torch.compile")
+
+
+def _mib(memory: int | str) -> str:
+    """Bytes in MiB; a dash for a word in their place."""
+    return f"{memory / 2**20:.0f}" if isinstance(memory, int) else "–"
 
 
 def _duration(seconds: float) -> str:

@@ -1,12 +1,10 @@
 """Looking into every list, the approximate search is the exact one."""
 
-import sys
-
 import pytest
 import torch
 
-from qsel import HierarchyError
-from qsel.approximate import ApproximateNegatives
+pytest.importorskip("faiss")
+from benchmarks.approximate import ApproximateNegatives
 
 
 def labelled(n=300, seed=0):
@@ -23,14 +21,12 @@ def brute_force(x, coarse):
 
 
 def test_with_all_lists_it_is_brute_force():
-    pytest.importorskip("faiss")
     x, coarse = labelled()
     found = ApproximateNegatives(x, coarse, lists=10).nearest(x, coarse, probes=10)
     assert found.equal(brute_force(x, coarse))
 
 
 def test_with_few_lists_it_is_of_another_class_and_mostly_the_nearest():
-    pytest.importorskip("faiss")
     x, coarse = labelled()
     x[100:] *= 0.3
     index = ApproximateNegatives(x.double(), coarse)
@@ -42,7 +38,6 @@ def test_with_few_lists_it_is_of_another_class_and_mostly_the_nearest():
 
 def test_lists_of_the_own_class_alone_are_passed_over():
     """Far from all others, a class fills the lists around it; a probe is not lost."""
-    pytest.importorskip("faiss")
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2000, 8, generator=generator)
     coarse = torch.arange(2000) // 1000
@@ -56,23 +51,7 @@ def test_lists_of_the_own_class_alone_are_passed_over():
 
 
 def test_lists_that_hold_nothing_are_passed_over():
-    pytest.importorskip("faiss")
     x = torch.tensor([0.0, 0.0, 0.0, 9.0, 9.0])[:, None]
     coarse = torch.tensor([0, 0, 1, 1, 1])
     found = ApproximateNegatives(x, coarse, lists=5).nearest(x, coarse, probes=1)
     assert found[0] == found[1] == 2 and (coarse[found] != coarse).all()
-
-
-def test_refusals(monkeypatch):
-    x, coarse = labelled()
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'qsel\[faiss\]'"):
-        ApproximateNegatives(x, coarse)
-    monkeypatch.undo()
-    pytest.importorskip("faiss")
-    with pytest.raises(ValueError, match="300 embeddings .* one label for each"):
-        ApproximateNegatives(x, coarse[:9])
-    with pytest.raises(ValueError, match="int64"):
-        ApproximateNegatives(x.long(), coarse)
-    with pytest.raises(HierarchyError, match="only one coarse class, 0"):
-        ApproximateNegatives(x, torch.zeros_like(coarse))

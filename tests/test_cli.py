@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import tiny
@@ -25,7 +24,7 @@ from qsel.storage import locked
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
-COMMANDS += ("colab", "exercises", "slides", "repeat")
+COMMANDS += ("colab", "exercises", "repeat")
 
 
 @pytest.fixture(autouse=True)
@@ -705,27 +704,18 @@ def test_book_with_an_address_and_without(qsel, tmp_path, monkeypatch):
 # --- for a class -----------------------------------------------------------------
 
 
-def test_writes_notebooks_and_figures_for_a_class(qsel, tmp_path, monkeypatch):
+def test_writes_notebooks_for_a_class(qsel, tmp_path, monkeypatch):
     import test_exercises_notebooks
-    import test_figures_slides
 
     monkeypatch.chdir(tmp_path)
     refused(qsel("exercises"), "run from the root of the repository")
-    refused(qsel("slides"), "run from the root of the repository")
     pair = test_exercises_notebooks.PAIR
     test_exercises_notebooks.chapter(tmp_path / "notebooks" / "a.ipynb", *pair)
     notebook(tmp_path / "notebooks" / "b.ipynb")
     status, out, err = qsel("exercises", "--out", "class")
     assert status == 0, err
     assert "a.ipynb: exercises 2a" in out
-    assert "left out: b.ipynb has no exercises" in out
+    assert not (tmp_path / "class" / "b.ipynb").exists()  # it has no exercises
     assert (tmp_path / "class" / "a.ipynb").is_file()
     (tmp_path / "class" / "a.ipynb").write_text("mine")
     refused(qsel("exercises", "--out", "class"), "a.ipynb is there and has other")
-    drawn = test_figures_slides.cell("fig-a", svg=test_figures_slides.SVG.format(r=5))
-    written = nbformat.v4.new_notebook(cells=[drawn])
-    nbformat.write(written, tmp_path / "notebooks" / "c.ipynb")
-    status, out, err = qsel("slides", "--out", "figures")
-    assert status == 0, err
-    assert "figures: 1 figure, with slides.pdf" in out
-    assert (tmp_path / "figures" / "fig-a.pdf").is_file()

@@ -115,12 +115,11 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"), RIGHT, ids=lambda value: getattr(value, "__name__", None)
-)
-def test_a_right_answer_of_another_kind_is_right(name, answer, capsys):
-    check(name, answer)
-    assert capsys.readouterr().out.startswith(f"Exercise {name}: right. ")
+def test_a_right_answer_of_another_kind_is_right(capsys):
+    for name, answer in RIGHT:
+        check(name, answer)
+        said = capsys.readouterr().out
+        assert said.startswith(f"Exercise {name}: right. "), answer
 
 
 # --- anything at all -------------------------------------------------------------
@@ -158,10 +157,10 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_no_answer_raises(name, capsys):
-    for answer in ODD:
-        check(name, answer)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(ODD)
-    assert all(line.startswith(f"Exercise {name}: not yet: ") for line in lines)
+def test_no_answer_raises(capsys):
+    for name in WRITTEN:
+        for answer in ODD:
+            check(name, answer)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == len(ODD)
+        assert all(line.startswith(f"Exercise {name}: not yet: ") for line in lines)

@@ -1,6 +1,5 @@
 """Figures and tables of results: what they show is what the runs hold."""
 
-import io
 import json
 
 import numpy as np
@@ -106,7 +105,7 @@ def test_code_in_markdown_is_shown_as_it_is(text):
 
 def draw(figure):
     assert isinstance(figure, Figure)
-    figure.savefig(io.BytesIO(), format="png")
+    figure.canvas.draw()
 
 
 def dots(panel):
@@ -162,11 +161,6 @@ def test_one_dot_a_run():
     assert low > high  # the table's first row on top
 
 
-@pytest.mark.parametrize("metrics", [("R@1",), ("R@1", "NMI", "MAP@R")])
-def test_as_many_panels_as_metrics(metrics):
-    assert len(table_dots(runs(), metrics).axes) == len(metrics)
-
-
 def test_rows_that_were_not_run_are_empty():
     figure = table_dots(runs(["random", "method2"]))
     draw(figure)
@@ -204,10 +198,6 @@ def test_nothing_run_is_a_figure_that_says_so(function):
     figure = function(pd.DataFrame())
     draw(figure)
     assert [text.get_text() for text in figure.texts] == ["not run"]
-
-
-def test_every_ablation_at_once():
-    draw(ablation_dots(ablated(tuple(SWITCHES))))
 
 
 # --- tables and sentences --------------------------------------------------------

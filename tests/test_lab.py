@@ -91,7 +91,7 @@ def generated(rng: numpy.random.Generator) -> dict:
 @pytest.fixture(scope="module")
 def cases() -> list[dict]:
     rng = numpy.random.default_rng(0)
-    return [generated(rng) for _ in range(600)]
+    return [generated(rng) for _ in range(300)]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_page_chooses_as_the_package_does(cases, answers, monkeypatch):
             kind = q if isinstance(q, str) else "whole"
             outcomes[kind] = outcomes.get(kind, 0) + 1
     assert set(outcomes) == {"whole", "P⁺", "P⁻", "N"}
-    assert min(outcomes.values()) > 100 and outcomes["whole"] > 1000
+    assert min(outcomes.values()) > 50 and outcomes["whole"] > 500
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -179,7 +179,7 @@ def test_the_page_computes_the_losses_and_their_gradients(cases, answers):
         gradient = torch.tensor(found["gradient"], dtype=torch.float64)
         torch.testing.assert_close(gradient, xy.grad, rtol=0, atol=1e-9)
         compared += 1
-    assert compared > 150 and at_a_kink < compared / 10
+    assert compared > 75 and at_a_kink < compared / 10
 
 
 def test_the_page_says_why(answers):

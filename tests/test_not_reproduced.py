@@ -9,7 +9,7 @@ from qsel import table1
 from qsel.config import preset
 from qsel.data.cars196 import car_classes
 from qsel.methods import ROWS
-from qsel.tuning import SPACES, trials
+from qsel.tuning import trials
 
 PAGE = Path(__file__).parents[1] / "book" / "not-reproduced.md"
 
@@ -32,11 +32,6 @@ def test_the_work_of_a_run_is_that_of_the_preset(text):
     assert f"about {usable * 4 * epochs / 1e6:.1f} million images" in text
     assert "nine trained rows with five seeds" in text
     assert (len(ROWS), table1.SEEDS["paper"]) == (9, 5)
-
-
-def test_the_preset_paper_cannot_be_tuned_yet(text):
-    assert "add the preset to `SPACES`" in text
-    assert "paper" not in SPACES
 
 
 def test_the_commands_name_what_there_is(text):

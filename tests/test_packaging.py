@@ -128,13 +128,11 @@ def test_the_package_imports_only_what_it_requires():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
         "yaml": "pyyaml",
-        "faiss": "faiss-cpu",
-        "bs4": "beautifulsoup4",
     }
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
     # Parts of what is required.
     through = {"nbformat": "papermill", "jupyter_client": "papermill"}
-    through["IPython"] = "jupyter"
+    through |= {"IPython": "jupyter", "nbconvert": "jupyter"}
     through["threadpoolctl"] = "scikit-learn"
     through["yaml"] = "jupyter-book"
     through["matplotlib_inline"] = "jupyter"

@@ -1,158 +1,138 @@
-"""The PDF: one page of all pages, Chromium's words, and what is said where it lacks."""
+"""The PDF: what is printed of Sphinx's single page, and what is said where it lacks."""
 
+import re
 import subprocess
 
 import pytest
-from bs4 import BeautifulSoup
-from pypdf import PdfWriter
 
 from qsel.book import BookError
 from qsel.publish import book
 
-HEAD = (
-    '<head><link rel="stylesheet" href="../_static/a.css?v=1">'
-    "<script>window.MathJax = {}</script>"
-    '<script defer src="../_static/mathjax/x.js"></script>'
-    '<script src="../o.js"></script>'
-)
-NAV = (
-    '<nav class="bd-links"><a class="reference internal" href="#">Home</a>'
-    '<p class="caption">Part</p><ul><li class="toctree-l1">'
-    '<a class="reference internal" href="../notebooks/1.html">1 One &amp; more</a>'
-    '<ul><li class="toctree-l2"><a class="reference internal" href="two.html">Two</a>'
-    "</li></ul></li></ul></nav>"
-)
+TOC = {
+    "root": "book/index",
+    "parts": [
+        {"caption": "Part", "chapters": [{"file": "notebooks/1"}, {"file": "book/2"}]}
+    ],
+}
+LINK = '<a class="headerlink" href="#h">#</a>'
+PAGE = f"""\
+<head><title>Home</title><link rel="stylesheet" href="_static/a.css">
+<script>window.MathJax = {{}}</script><script src="_static/mathjax/x.js"></script>
+<script src="o.js"></script></head>
+<article class="bd-article"><section id="home"><h1>Home{LINK}</h1>
+<a href="book/index.html#only">o</a><a href="https://example.org/a.html#x">e</a>
+<span id="document-notebooks/1"></span><section id="x">
+<h2>1 “One” &amp; more{LINK}</h2>
+<details class="above-input"><summary>Show</summary><pre>1</pre></details>
+<style>#T_0_c {{}}</style><table id="T_0_c"></table><a href="#x">here</a>
+<span id="document-book/2"></span><section id="x"><h3>Two{LINK}</h3><h4>Why</h4>
+<script>s</script><img src="../_static/lab.svg"><a href="lab.html#lab?r=1">try</a>
+<style>#T_0_c {{}}</style><table id="T_0_c"></table><a href="#x">here</a>
+<a href="../book/errata.html#only">o</a><p id="only"></p>
+</section></section></section></article>
+<div class="extra_footer">About.</div>"""
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return book.for_paper(PAGE, TOC)
 
 
 @pytest.fixture
-def site(tmp_path):
-    pages = {
-        "book/index.html": NAV + '<article class="bd-article"><h1>Home'
-        '<a class="headerlink" href="#h">#</a></h1><a href="two.html#x">t</a>'
-        '<a href="two.html">t</a><a href="https://example.org">e</a></article>',
-        "notebooks/1.html": '<article class="bd-article"><h1 id="x">1 One</h1>'
-        '<details class="above-input"><summary>Show</summary><pre>1\n</pre></details>'
-        "<details><summary>Hint</summary>because</details><pre>"
-        + "line\n"
-        * 30
-        + "</pre>"
-        '<img src="../_images/a.svg" loading="lazy" alt="a"><style>#T_0_c {}</style>'
-        '<table id="T_0_c"></table><a href="#x">here</a></article>',
-        "book/two.html": '<article class="bd-article"><h1 id="x">Two</h1>'
-        '<div id="selection-lab"></div><noscript>n</noscript><script>s</script>'
-        '<figure class="lab-twin"></figure><a href="#lab?r=1">try</a>'
-        '<a href="../_sources/a.md">source</a></article>',
-    }
-    for name, text in pages.items():
-        path = tmp_path / "_build" / "html" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"<html>{HEAD}</head><body>{text}</body></html>")
-    return tmp_path / "_build" / "html"
-
-
-@pytest.fixture
-def page(site):
-    text = book.one_page(site, site.parent / "pdf", {"notebooks-1": 7})
-    return BeautifulSoup(text, "html.parser")
-
-
-def test_all_pages_in_the_order_of_the_contents(page):
-    names = [tag["id"] for tag in page.select(".chapter")]
-    assert names == ["book-index", "notebooks-1", "book-two"]
-    lines = [a.get_text("|") for a in page.select(".print-contents a")]
-    assert lines == ["Home", "1 One & more|7", "Two"]
-    assert page.select_one(".print-title").text == "Home"
-    assert '@page notebooks-1 { @top-left { content: "1 One & more" } }' in str(
-        page.select("head style")
-    )
-
-
-def test_names_and_links_hold_among_all_pages(page):
-    names = [tag["id"] for tag in page.select("[id]")]
-    assert len(names) == len(set(names))
-    links = [a["href"] for a in page.select(".chapter a[href]")]
-    assert links[:3] == ["#book-two--x", "#book-two", "https://example.org"]
-    assert links[3:] == ["#notebooks-1--x"]  # no state of the lab, no download
-    for link in [*links, *(a["href"] for a in page.select(".print-contents a"))]:
-        assert link.startswith("https:") or link[1:] in names
-    assert page.select_one(".chapter style").string == "#notebooks-1--T_0_c {}"
-
-
-def test_nothing_is_folded_and_no_script_of_the_page_is_left(page):
-    assert not page.select("details, noscript, #selection-lab, a.headerlink")
-    assert page.select_one(".lab-twin") and "because" in page.text
-    assert "Show" not in page.text and "Hint" in page.text
-    scripts = page.select("script")
-    assert [s.get("src") for s in scripts] == [None, "../html/_static/mathjax/x.js"]
-    short, long = page.select("pre")
-    assert short["class"] == ["whole"] and "class" not in long.attrs
-
-
-def test_files_are_found_from_where_the_page_lies(page):
-    assert page.select_one("img")["src"] == "../html/_images/a.svg"
-    assert "loading" not in page.select_one("img").attrs
-    assert [link["href"] for link in page.select("link")] == [
-        "../html/_static/a.css",
-        "../html/_static/print.css",
-    ]
-
-
-def test_chromium_prints_without_a_network(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch):
+    """A root whose pages are rendered; Chromium, and what it answers, is no process."""
+    (tmp_path / "_toc.yml").write_text("root: book/index\nparts: []\n")
+    (tmp_path / "_build" / "singlehtml" / "book").mkdir(parents=True)
+    (tmp_path / "_build" / "singlehtml" / book.HOME).write_text(PAGE)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("os.geteuid", lambda: 0, raising=False)
-    page, out = tmp_path / "book.html", tmp_path / "out.pdf"
-    words = book.print_command("chromium", page, out)
-    assert words[0] == "chromium" and words[-1] == page.as_uri()
-    assert f"--print-to-pdf={out}" in words and "--no-sandbox" in words
-    assert f"--user-data-dir={tmp_path / 'profile'}" in words
-    assert "--host-resolver-rules=MAP * ~NOTFOUND" in words
-    monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
-    assert "--no-sandbox" not in book.print_command("chromium", page, out)
+    asked = []
+
+    def answers(chromium):
+        def run(words, **options):
+            asked.append(words)
+            if "jupyter-book" in words[0]:
+                return subprocess.CompletedProcess(words, 0)
+            return chromium(words, options)
+
+        monkeypatch.setattr(subprocess, "run", run)
+        return asked
+
+    return answers
 
 
-def test_printed_twice_for_the_numbers_of_the_contents(site, monkeypatch):
-    printed = []
+def test_a_title_the_contents_and_all_chapters(printed):
+    assert '<p class="print-title">Home</p>\n  <p>About.</p>' in printed
+    contents = re.search(r"<h1>Contents</h1>(.*?)</nav>", printed)[1]
+    assert contents == (
+        '<a class="level-1" href="#document-book/index">Home</a>'
+        '<p class="part">Part</p>'
+        '<a class="level-2" href="#document-notebooks/1">1 “One” &amp; more</a>'
+        '<a class="level-3" href="#document-book/2">Two</a>'
+    )
+    assert '@page c1 { @top-left { content: "1 “One” & more" } }' in printed
+    # A chapter's title is of the first level, whatever its place in the contents.
+    assert "<h1>Two" in printed and "<h2>Why</h2>" in printed
 
-    def run(words, **options):
-        printed.append((site.parent / "pdf" / "book.html").read_text())
-        out = next(w for w in words if w.startswith("--print-to-pdf="))
-        writer = PdfWriter()
-        for _ in range(3):
-            writer.add_blank_page(100, 100)
-        writer.add_named_destination("notebooks-1", 2)
-        writer.write(out.partition("=")[2])
+
+def test_names_and_links_hold_among_all_chapters(printed):
+    names = re.findall(r' id="([^"]+)"', printed)
+    assert len(names) == len(set(names))
+    links = set(re.findall(r'href="#([^"]+)"', printed)) - {"h"}
+    assert links <= set(names) and {"only", "c1-x", "c2-x"} <= links
+    assert re.findall(r"#(\S+T_0_c)", printed) == ["c1-T_0_c", "c2-T_0_c"]
+    assert 'href="https://example.org/a.html#x"' in printed
+    assert "lab?" not in printed and "try" in printed  # no state of the lab
+
+
+def test_nothing_is_folded_and_no_script_of_a_page_is_left(printed):
+    assert "<details open" in printed and "<details class" not in printed
+    scripts = re.findall(r"<script.*?</script>", printed)
+    assert scripts == [
+        "<script>window.MathJax = {}</script>",
+        '<script src="_static/mathjax/x.js"></script>',
+    ]
+    sheets = re.findall(r'rel="stylesheet" href="(.*?)"', printed)
+    assert sheets == ["_static/a.css", "_static/print.css"]
+    assert '<img src="_static/lab.svg">' in printed
+
+
+def test_chromium_prints_without_a_network(site, tmp_path):
+    def chromium(words, options):
+        (out,) = [w for w in words if w.startswith("--print-to-pdf=")]
+        tmp_path.joinpath(out.partition("=")[2]).write_text("%PDF")
         return subprocess.CompletedProcess(words, 0, "", "")
 
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(book, "browser", lambda: "chromium")
-    out = site.parent / "qsel.pdf"
-    assert book.pdf(site.parents[1]) == out and out.is_file()
-    first, second = printed
-    assert "<span>3</span>" not in first and "<span>3</span>" in second
+    rendered, words = site(chromium), None
+    assert book.pdf(tmp_path, tmp_path).read_text() == "%PDF"
+    renderer, words = rendered
+    assert renderer[1:3] == ["build", str(tmp_path)] and "singlehtml" in renderer
+    assert words[0] == "/usr/bin/chromium" and "--no-sandbox" in words
+    assert "--host-resolver-rules=MAP * ~NOTFOUND" in words
+    assert words[-1] == (tmp_path / "_build/singlehtml/book.html").as_uri()
 
 
-def test_no_chromium_no_book_and_a_failure_are_said(tmp_path, site, monkeypatch):
+def out_of_memory(words, options):
+    return subprocess.CompletedProcess(words, 1, "", "out of memory")
+
+
+def hangs(words, options):
+    raise subprocess.TimeoutExpired(words, options["timeout"])
+
+
+@pytest.mark.parametrize(
+    ("chromium", "says"),
+    [(out_of_memory, "out of memory"), (hangs, "printed nothing in 1800 seconds")],
+)
+def test_where_nothing_is_printed_the_last_pdf_is_kept(site, tmp_path, chromium, says):
+    site(chromium)
+    (tmp_path / "_build" / "qsel.pdf").write_text("the last one")
+    with pytest.raises(BookError, match=says):
+        book.pdf(tmp_path, tmp_path)
+    assert (tmp_path / "_build" / "qsel.pdf").read_text() == "the last one"
+
+
+def test_a_machine_without_chromium(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(BookError, match="apt install chromium"):
-        book.pdf(tmp_path)
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    with pytest.raises(BookError, match="no rendered book"):
-        book.pdf(tmp_path / "elsewhere")
-    monkeypatch.setattr(
-        subprocess,
-        "run",
-        lambda words, **_: subprocess.CompletedProcess(words, 1, "", "out of memory"),
-    )
-    (site.parent / "qsel.pdf").write_text("the last one")  # is kept
-    with pytest.raises(BookError, match="out of memory"):
-        book.pdf(tmp_path)
-    assert (site.parent / "qsel.pdf").read_text() == "the last one"
-
-
-def test_a_chromium_that_hangs_is_said(tmp_path, site, monkeypatch):
-    def run(words, timeout, **options):
-        raise subprocess.TimeoutExpired(words, timeout)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(book, "browser", lambda: "chromium")
-    with pytest.raises(BookError, match="printed nothing in 1800 seconds"):
-        book.pdf(tmp_path)
+        book.pdf(tmp_path, tmp_path)

@@ -23,6 +23,16 @@ def recorded():
     return tables_errata.gather(ROOT / "results")
 
 
+@pytest.fixture(scope="module")
+def text(recorded):
+    return page(*recorded)
+
+
+@pytest.fixture(scope="module")
+def table(recorded):
+    return effects(*recorded)
+
+
 @pytest.fixture
 def small(tmp_path):
     """A repository with one switch of an erratum, one of none, and their row."""
@@ -35,8 +45,9 @@ def small(tmp_path):
     return tmp_path
 
 
-def test_the_errata_show_what_the_records_give():
-    assert not is_stale(ROOT), "run python -m qsel.tables_errata"
+def test_the_errata_show_what_the_records_give(text):
+    shown = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert shown == text, "run python -m qsel.tables_errata"
 
 
 def test_another_record_is_another_text(small):
@@ -75,9 +86,8 @@ def test_a_line_is_the_verdict_and_names_the_setting(recorded):
     assert ablations.verdict(runs, base, "margin_derived", "method2") in line
 
 
-def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded):
+def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded, table):
     runs, base = recorded
-    table = effects(runs, base)
     expected = [s.erratum for s in SWITCHES.values() if s.erratum for _ in s.rows]
     numbers = [int(re.search(r"\d+", name)[0]) for name in table.index]
     assert numbers == sorted(expected)
@@ -89,8 +99,7 @@ def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded):
         assert swapped[f"clear over {over}"] == ("yes" if found.clear[over] else "no")
 
 
-def test_the_count_is_that_of_the_table(recorded):
-    table = effects(*recorded)
+def test_the_count_is_that_of_the_table(recorded, table):
     both = table[(table["clear over seeds"] == "yes")]
     both = both[both["clear over classes"] == "yes"]
     said = tables_errata.counted(*recorded)
@@ -98,8 +107,8 @@ def test_the_count_is_that_of_the_table(recorded):
     assert set(re.findall(r"\[\d+\]\(erratum-\d+\)", said)) == set(both.index)
 
 
-def test_every_piece_is_included_once_under_its_own_erratum(recorded):
-    pieces = re.findall(r"^<!-- (\S+) -->$", page(*recorded), re.MULTILINE)
+def test_every_piece_is_included_once_under_its_own_erratum(text):
+    pieces = re.findall(r"^<!-- (\S+) -->$", text, re.MULTILINE)
     pieces = [name for name in pieces if f"<!-- {name} -->" != END]
     included = re.findall(
         r"```{include} _generated/errata-effects.md\n:start-after: <!-- (\S+) -->\n"

@@ -31,21 +31,6 @@ def test_trials_are_settings_of_the_preset_and_differ(name, method):
         assert all(value in space(name, method)[key] for key, value in trial.items())
 
 
-def test_rows_differ_in_the_scale_of_the_rate_and_in_what_warms_up():
-    for name in SPACES:
-        for method in ROWS:
-            found, own = space(name, method), dict(SPACES[name])
-            if "warmup" in own and method not in QUADRUPLETS:
-                assert len(found.pop("images_per_class")) == len(own.pop("warmup"))
-            rates = zip(
-                found.pop("learning_rate"), own.pop("learning_rate"), strict=True
-            )
-            smaller = tuning.RATE_DIVISORS.get(method, 1)
-            smaller *= tuning.SMALLER.get((name, method), 1)
-            assert all(a == pytest.approx(b / smaller, rel=1e-3) for a, b in rates)
-            assert found == own
-
-
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("method", ROWS)
 def test_a_trial_differs_in_what_the_row_reads(name, method):

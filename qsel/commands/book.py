@@ -1,4 +1,4 @@
-"""The commands that render the book, and hand out its notebooks and figures."""
+"""The commands that render the book, and hand out its notebooks."""
 
 import sys
 from pathlib import Path
@@ -71,15 +71,16 @@ def book(
     if pdf:
         printed.browser()
     failed: list[str] = []
+    source = root if stored else book.stage(root)
     with stoppable("the same command goes on from what is done"):
         if not stored:
             failed = book.execute_all(root, preset, data, seeds, store, jobs)
-        page = book.render(root if stored else book.stage(root), root, strict, config)
+        page = book.render(source, root, strict, config)
     if repository:
         public.lead_to_branch(page.parent, repository)
     print(f"the book: {page.as_uri()}")
     if pdf:
-        print(f"on paper: {printed.pdf(root).as_uri()}")
+        print(f"on paper: {printed.pdf(source, root).as_uri()}")
     if failed:
         names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
         kept = "; nothing was stored" if store else ""
@@ -120,31 +121,5 @@ def exercises(
     """
     from qsel.exercises.notebooks import hand_out
 
-    for one in hand_out(Path.cwd(), out):
-        if one.path:
-            print(f"{one.path}: exercises {', '.join(one.names)}")
-        else:
-            print(f"left out: {one.source.name} has no exercises")
-
-
-def slides(
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path(
-        "_build/slides"
-    ),
-) -> None:
-    """Write the stored figures of the book as SVG and PDF, with their captions.
-
-    Nothing is executed. Figures with thousands of points are PNG instead of SVG.
-
-    Example: `qsel slides --out figures`
-    """
-    from qsel.figures_slides import export
-
-    written = []
-    for slide in export(Path.cwd(), out):
-        if slide.picture:
-            written.append(slide)
-        else:
-            print(f"left out: {slide.name}; its page has a sentence in its place")
-    count = "1 figure" if len(written) == 1 else f"{len(written)} figures"
-    print(f"{out}: {count}, with slides.pdf and captions.md")
+    for path, names in hand_out(Path.cwd(), out).items():
+        print(f"{path}: exercises {', '.join(names)}")

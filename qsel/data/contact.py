@@ -4,11 +4,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageOps
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+from torchvision.utils import make_grid
 
 from qsel.data.loading import DataError, ImageSet
 from qsel.storage import check_output, written_whole
 
-MARGIN = 4  # pixels around each picture
+GAP = 8  # pixels around each picture
 LABEL = 170  # pixels for a row's names
 SHEETS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pdf")
 
@@ -46,26 +48,22 @@ def contact_sheet(
             raise DataError(f"{name} is {value}; a contact sheet needs at least 1")
     labels, generator = images.hierarchy, torch.Generator().manual_seed(seed)
     rows = _spread(labels.coarse_of_fine, fine_classes, generator)
-    cell = tile + 2 * MARGIN
-    size = (LABEL + images_per_class * cell, len(rows) * cell)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, fine in enumerate(rows):
-        names = (
-            labels.coarse_names[int(labels.coarse_of_fine[fine])],
-            labels.fine_names[fine],
-        )
-        for line, name in enumerate(dict.fromkeys(names)):
-            short = name if len(name) <= 26 else name[:25] + "…"
-            colour = "black" if line else "dimgray"
-            draw.text((MARGIN, row * cell + MARGIN + 14 * line), short, colour)
+    tiles = torch.full((len(rows), images_per_class, 3, tile, tile), 255).byte()
+    for row, fine in zip(tiles, rows, strict=True):
         members = (labels.fine == fine).nonzero().squeeze(1)  # (n,)
         order = torch.randperm(len(members), generator=generator)
-        for column, i in enumerate(members[order][:images_per_class].tolist()):
-            picture = Image.fromarray(images[i].permute(1, 2, 0).numpy())
-            picture = ImageOps.contain(picture, (tile, tile), Image.Resampling.BICUBIC)
-            left = LABEL + column * cell + (cell - picture.width) // 2
-            sheet.paste(picture, (left, row * cell + (cell - picture.height) // 2))
+        for place, i in zip(row, members[order].tolist(), strict=False):
+            picture = ImageOps.pad(to_pil_image(images[i]), (tile, tile), color="white")
+            place[:] = pil_to_tensor(picture)
+    grid = make_grid(tiles.flatten(0, 1), images_per_class, GAP, pad_value=255)
+    sheet = ImageOps.expand(to_pil_image(grid), (LABEL, 0, 0, 0), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, fine in enumerate(rows):
+        coarse = labels.coarse_names[int(labels.coarse_of_fine[fine])]
+        for line, name in enumerate(dict.fromkeys((coarse, labels.fine_names[fine]))):
+            short = name if len(name) <= 26 else name[:25] + "…"
+            at = (GAP, GAP + row * (tile + GAP) + 14 * line)
+            draw.text(at, short, "black" if line else "dimgray")
     return sheet
 
 

@@ -236,7 +236,3 @@ def test_check_images_names_the_files_of_all_sets_at_once(files):
         check_images(*halves)
     assert f"{files[1]}: " in str(caught.value) and f"{files[6]}: " in str(caught.value)
     assert "skip_bad=2" in str(caught.value)
-
-
-def test_check_images_passes_what_is_in_memory():
-    check_images(ImageSet.from_array("a", noise(), labels(8)))

@@ -301,9 +301,9 @@ def test_a_setting_out_of_range_is_named(setting):
 def test_contact_sheet_has_a_row_for_each_class():
     cars = synthcars(**SMALL).train
     sheet = contact_sheet(cars, 5, 3, tile=20)
-    assert sheet.mode == "RGB" and sheet.height == 5 * 28
+    assert sheet.mode == "RGB" and sheet.height == 5 * 28 + 8
     assert contact_sheet(cars, 5, 4, tile=20).width == sheet.width + 28
-    assert contact_sheet(cars, 500, 1, tile=20).height == 98 * 28
+    assert contact_sheet(cars, 500, 1, tile=20).height == 98 * 28 + 8
 
 
 def test_contact_sheet_repeats_and_refuses_nothing_to_show():
