@@ -16,7 +16,7 @@ from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
 from qsel.methods import UNTRAINED
-from qsel.metrics import hits_by_class
+from qsel.metrics import KS, hits_by_class
 from qsel.runs import Record, RunError, command, versions
 from qsel.storage import written_whole
 from qsel.training import (
@@ -74,7 +74,8 @@ def run(
             one writes.
 
     Raises:
-        RunError: the folder holds a run of other settings or data.
+        RunError: the folder holds a run of other settings or data, or the test part
+            is too small to be measured.
         TeamError: another process stopped.
         HierarchyError, ModelError, TrainingError: see ``qsel.training.train``.
     """
@@ -83,6 +84,11 @@ def run(
         return done
     if folder.exists() and not folder.is_dir():  # said before hours of work
         raise RunError(f"{folder} is a file; give a folder for the run")
+    if (few := len(setup.data.test)) <= max(KS):
+        raise RunError(
+            f"{setup.data.name}: {few} images in the test part, but Recall@{max(KS)} "
+            f"needs {max(KS) + 1}; add images, or test on more classes"
+        )
     method = setup.config.method
     device = device or best_device()
     # Half a run of one version of the code and half of another is a run of neither.

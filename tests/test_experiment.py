@@ -239,3 +239,12 @@ def test_comments_and_docstrings_do_not_change_the_fingerprint():
         changed = code.replace(word, change)
         assert changed != code
         assert experiment._statements(code) != experiment._statements(changed)
+
+
+def test_a_test_part_too_small_to_measure_is_refused_before_training(tmp_path):
+    data = tiny.zero_shot()
+    data = dataclasses.replace(data, test=data.test.subset(range(8)))
+    setup = Setup(data, "tiny", "smoke", tiny.frozen(epochs=1))
+    with pytest.raises(RunError, match="tiny: 8 images in the test part, but Recall@8"):
+        run(setup, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
