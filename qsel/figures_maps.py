@@ -197,16 +197,8 @@ def map_against_distance(
             where = ("inside" if x < 0.5 else "outside") + ",\n"
             where += "but looks " if (x < 0.5) != (y < 0.5) else "looks "
             where += "inside" if y < 0.5 else "outside"
-            place = dict(ha=side, va=edge, transform=ax.transAxes)
-            ax.text(
-                x,
-                y,
-                f"{count} {where}",
-                fontsize=9,
-                path_effects=HALO,
-                zorder=5,
-                **place,
-            )
+            look = dict(ha=side, va=edge, fontsize=9, path_effects=HALO, zorder=5)
+            ax.text(x, y, f"{count} {where}", transform=ax.transAxes, **look)
     ax.set(xlabel="true distance from R, in radii $D_{R,N}$ (log scale)")
     ax.set(ylabel="distance on the map, in the map's $D_{R,N}$ (log scale)")
     return figure

@@ -6,14 +6,12 @@ shows is held against the package, whatever way it was brought about.
 
 import re
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 import torch
+from served import FLAGS, address_of
 
 from qsel import figures_lab
 from qsel.selection import select_quadruplets
@@ -24,8 +22,6 @@ api = pytest.importorskip(
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run")
-FLAGS += ("--disable-background-networking",)
 TELEPHONE = {
     "viewport": {"width": 360, "height": 740},
     "has_touch": True,
@@ -66,15 +62,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(folder):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *words):
-            pass
-
-    handler = partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/book/lab.html"
-        server.shutdown()
+    with address_of(folder) as address:
+        yield f"{address}book/lab.html"
 
 
 @pytest.fixture

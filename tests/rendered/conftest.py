@@ -1,18 +1,14 @@
 """A rendered book, and a browser without a network: python -m pytest tests/rendered."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from served import FLAGS, address_of
 
 from qsel.book import BookError
 from qsel.publish.book import HOME, browser
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run")
-FLAGS += ("--disable-background-networking",)
 
 
 def pytest_addoption(parser):
@@ -41,15 +37,8 @@ def site(request) -> Path:
 
 @pytest.fixture(scope="session")
 def served(site):
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *words):
-            pass
-
-    handler = partial(Quiet, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    with address_of(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
