@@ -10,7 +10,7 @@ from benchmarks import peers
 from benchmarks.inputs import Inputs
 from benchmarks.peers import Answer
 from qsel.metrics import recall_at_k
-from qsel.neighbors import squared_distances
+from qsel.vectors import squared_distances
 from qsel.selection import select_quadruplets
 
 ROWS = 512  # of a block of the floor

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from qsel import ablations, cli, config
 from qsel.figures_lab import scenes
-from qsel.hypersphere import METHODS
+from qsel.selection import METHODS
 from qsel.methods import ROWS
 from qsel.selection import select_quadruplets
 
