@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from qsel.data.cars196 import car_classes
-from qsel.hierarchy import ClassIndex
+from qsel.hierarchy import Hierarchy
 
 KINDS = ("clustered", "random")
 
@@ -75,9 +75,7 @@ def labelled(fine: Tensor, coarse_of_fine: Tensor, kind: str, d: int) -> Inputs:
     """Samples in random order with embeddings; every usable one is a reference."""
     shuffled = torch.randperm(len(fine), generator=torch.Generator().manual_seed(0))
     fine = fine[shuffled]
-    classes = ClassIndex(fine, coarse_of_fine[fine])
-    everyone = torch.arange(len(fine))
-    references = everyone[classes.usable(everyone)]
+    references = Hierarchy.from_labels(fine, coarse_of_fine[fine]).references()
     embeddings = draw(fine, coarse_of_fine, kind, d)
     return Inputs(embeddings, fine, coarse_of_fine[fine], references)
 

@@ -1,9 +1,8 @@
 """Several processes as one: what they share out, and how they agree.
 
-Processes are started by torchrun, on one machine or several. Each holds its share of
-the training set's embeddings; none holds all. They draw the same random numbers, so
-they need to exchange only what depends on embeddings: the points that are asked about,
-and which share has the best answer.
+Processes are started by torchrun, on one machine or several. Each embeds its share of
+the training set, and all get the embeddings of all. They draw the same random numbers,
+so that each selects the same quadruplets without asking the others.
 
 If a process dies, whatever the others wait for fails, and they end with a message.
 """
@@ -17,8 +16,6 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-
-from qsel.neighbors import Gallery, Queries
 
 PATIENCE = timedelta(minutes=30)  # how long a process waits for the others
 
@@ -108,66 +105,8 @@ class Team:
             with _together():
                 dist.barrier()
 
-    def lengths(self, length: int, device: torch.device) -> list[int]:
-        """The number that each process gives, by rank."""
-        if self.size == 1:
-            return [length]
-        mine = torch.tensor([length], device=device)
-        parts = [torch.empty_like(mine) for _ in range(self.size)]
-        with _together():
-            dist.all_gather(parts, mine)
-        return torch.cat(parts).tolist()
-
 
 ALONE = Team()
-
-
-@dataclass(frozen=True, eq=False)
-class Shards:
-    """A gallery in shards: this process has the samples from ``first`` on.
-
-    With a single process the shard is the whole gallery, and nothing is exchanged.
-    """
-
-    gallery: Gallery
-    first: int = 0
-    team: Team = ALONE
-
-    def points(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, D) points, and (B,) which of them are the embeddings of some samples."""
-        if self.team.size == 1:
-            return self.gallery.embeddings, samples
-        here = samples - self.first  # (B,)
-        mine = (here >= 0) & (here < len(self.gallery))
-        x = self.gallery.embeddings
-        points = x.new_zeros(len(samples), x.shape[1])
-        points[mine] = x[here[mine]]
-        with _together():
-            dist.all_reduce(points)  # all others add zeros
-        return points, torch.arange(len(samples), device=samples.device)
-
-    def best(self, q: Queries, found: Tensor, furthest: bool = False) -> Tensor:
-        """(B,) the best of what the shards found, ties to the lowest sample.
-
-        Args:
-            q: B queries, the same in all processes.
-            found: (B,) the best of this shard, by its own numbers; -1 for none.
-            furthest: best is the furthest, not the nearest.
-        """
-        if self.team.size == 1:
-            return found
-        here = (found >= 0).nonzero().squeeze(1)
-        d = q.squares.new_full((len(q),), torch.inf, dtype=torch.float64)
-        d[here] = self.gallery.exact(q, here, found[here])
-        d[here] *= -1 if furthest else 1
-        nearest = d.clone()
-        with _together():
-            dist.all_reduce(nearest, dist.ReduceOp.MIN)
-        nobody = torch.iinfo(torch.int64).max
-        sample = torch.where((found >= 0) & (d == nearest), found + self.first, nobody)
-        with _together():
-            dist.all_reduce(sample, dist.ReduceOp.MIN)
-        return torch.where(sample == nobody, -1, sample)
 
 
 def join() -> Team:

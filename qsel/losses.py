@@ -1,8 +1,10 @@
 """Equations (1)–(6) of the paper, in its order and under its numbers.
 
-Every function takes embeddings of shape (B, D), one row a sample, and returns a
-scalar in float32 (float64 for float64 input). Distances are l2 norms,
-D_ij = ‖f(x_i) - f(x_j)‖₂ (footnote 4), and all gradients are finite at D = 0.
+Every function takes embeddings of shape (B, D), one row a sample: R, P⁺, P⁻ and N in
+this order where it takes quadruplets. It returns a scalar in float32 (float64 for
+float64 input); where there is a ``reduction``, "mean", "sum" or "none" over the batch.
+Distances are l2 norms, D_ij = ‖f(x_i) - f(x_j)‖₂ (footnote 4), margins are in units of
+distance, and all gradients are finite at D = 0. Bad input raises ValueError.
 """
 
 import torch
@@ -16,42 +18,17 @@ GLOBAL_WEIGHT = 1.0  # η; λ_g1 and λ_g2 are 1 as well
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Row-wise l2 distance, D = ‖a - b‖₂ (footnote 4 of the paper).
+    """(B,) row-wise l2 distances, D = ‖a - b‖₂ (footnote 4 of the paper).
 
     Half-precision input is widened to float32 first. The gradient at D = 0 is 0,
     where the square root of a sum of squares would give NaN.
-
-    Args:
-        a: (B, D) embeddings.
-        b: (B, D) embeddings.
-
-    Returns:
-        (B,) distances, in the units of the embeddings.
-
-    Raises:
-        ValueError: the two are not floating-point (B, D) tensors of one shape.
 
     Example:
         >>> distance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
         tensor([5.])
     """
-    for name, x in (("first", a), ("second", b)):
-        if not isinstance(x, Tensor):
-            raise ValueError(
-                f"the {name} embeddings are a {type(x).__name__}; expected a torch "
-                "tensor of shape (B, D)"
-            )
-        if x.ndim != 2 or not x.is_floating_point() or len(x) == 0:
-            raise ValueError(
-                f"the {name} embeddings are {x.dtype} of shape {tuple(x.shape)}; "
-                "expected floating point of shape (B, D) with B of at least 1"
-            )
-    if a.shape != b.shape:
-        raise ValueError(
-            f"embeddings of shapes {tuple(a.shape)} and {tuple(b.shape)}; "
-            "expected the same number of rows and columns"
-        )
-    return torch.linalg.vector_norm(_widen(a) - _widen(b), dim=1)  # (B,)
+    _check_rows(a, b)
+    return torch.linalg.vector_norm(_widen(a) - _widen(b), dim=1)
 
 
 def contrastive_loss(
@@ -66,11 +43,8 @@ def contrastive_loss(
     L = y D² + (1 - y) [α - D]₊²
 
     Args:
-        a: (B, D) embeddings.
-        b: (B, D) embeddings.
         same: (B,) the label y: 1 or True where the pair shares its class.
-        margin: α, in units of distance.
-        reduction: "mean", "sum" or "none" over the pairs.
+        margin: α.
 
     Example:
         >>> a, b = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.0]])
@@ -78,11 +52,7 @@ def contrastive_loss(
         tensor([0.2500, 0.2500])
     """
     d = distance(a, b)
-    if same.shape != d.shape:
-        raise ValueError(
-            f"`same` has shape {tuple(same.shape)}; expected {tuple(d.shape)}, one "
-            "label a pair"
-        )
+    _check_shape("`same`", same, d, "one label a pair")
     y = same.to(d.dtype)
     return _reduce(y * d**2 + (1 - y) * F.relu(margin - d) ** 2, reduction)
 
@@ -99,11 +69,7 @@ def triplet_loss(
     L = [D²(R,P) - D²(R,N) + m]₊
 
     Args:
-        reference: (B, D) embeddings of R.
-        positive: (B, D) embeddings of P, of R's class.
-        negative: (B, D) embeddings of N, of another class.
         margin: m, in units of squared distance.
-        reduction: "mean", "sum" or "none" over the triplets.
 
     Example:
         >>> r, p, n = torch.tensor([[[0.0]], [[1.0]], [[2.0]]])
@@ -135,29 +101,19 @@ def global_loss(
     B), so that a batch of one has variance 0.
 
     Args:
-        reference: (B, D) embeddings of R.
-        positive_positive: (B, D) embeddings of P⁺.
-        positive_negative: (B, D) embeddings of P⁻.
-        negative: (B, D) embeddings of N.
-        margin1: t₁, in units of distance.
-        margin2: t₂, in units of distance.
-        weight1: λ_g1.
-        weight2: λ_g2.
+        margin1, margin2: t₁ and t₂.
+        weight1, weight2: λ_g1 and λ_g2.
         variance: "biased"; "unbiased" (divided by B - 1); or "squared", the biased
             variance of D²/4, as in the global loss that the paper builds on (Kumar et
             al. 2016).
-
-    Raises:
-        ValueError: an unknown variance, or "unbiased" of a single quadruplet.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
         >>> global_loss(r, near, near, far)  # [1 - 1 + 0.4] + [1 - 3 + 0.3]
         tensor(0.4000)
     """
-    d_pp = distance(reference, positive_positive)
-    d_pn = distance(reference, positive_negative)
-    d_n = distance(reference, negative)
+    others = (positive_positive, positive_negative, negative)
+    d_pp, d_pn, d_n = (distance(reference, other) for other in others)
     variances = sum(_variance(d, variance) for d in (d_pp, d_pn, d_n))
     fine_gap = F.relu(d_pp.mean() - d_pn.mean() + margin1 - margin2)
     coarse_gap = F.relu(d_pn.mean() - d_n.mean() + margin2)
@@ -181,48 +137,20 @@ def classification_loss(
     coarse head scores the coarse classes. By the formula, λ_c1 weighs the coarse sum.
 
     Args:
-        coarse_scores: (B, C) scores of the coarse classes.
-        fine_scores: (B, F) scores of the fine classes.
-        coarse: (B,) int64 coarse labels.
-        fine: (B,) int64 fine labels.
-        coarse_weight: λ_c1.
-        fine_weight: λ_c2.
-        reduction: "mean", "sum" or "none" over the samples.
-
-    Raises:
-        ValueError: a label outside its scores.
+        coarse_scores, fine_scores: (B, C) and (B, F) scores of the classes.
+        coarse, fine: (B,) int64 labels.
+        coarse_weight, fine_weight: λ_c1 and λ_c2.
 
     Example:
         >>> label = torch.tensor([0])
         >>> classification_loss(torch.zeros(1, 2), torch.zeros(1, 4), label, label)
         tensor(0.4020)
     """
-    terms = []
-    for level, weight, scores, labels in (
-        ("coarse", coarse_weight, coarse_scores, coarse),
-        ("fine", fine_weight, fine_scores, fine),
-    ):
-        if (
-            scores.ndim != 2
-            or len(scores) == 0
-            or labels.shape != scores.shape[:1]
-            or labels.dtype != torch.int64
-        ):
-            raise ValueError(
-                f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} "
-                f"labels of shape {tuple(labels.shape)}; expected (B, classes) and "
-                "int64 (B,) with B of at least 1"
-            )
-        if (
-            not labels.is_cuda
-            and not 0 <= labels.min() <= labels.max() < scores.shape[1]
-        ):
-            raise ValueError(
-                f"{level} labels run from {int(labels.min())} to {int(labels.max())}, "
-                f"but there are {scores.shape[1]} {level} scores a sample"
-            )
-        terms.append(weight * F.cross_entropy(_widen(scores), labels, reduction="none"))
-    return _reduce(terms[0] + terms[1], reduction)
+    _check_scores("coarse", coarse_scores, coarse)
+    _check_scores("fine", fine_scores, fine)
+    coarse_term = F.cross_entropy(_widen(coarse_scores), coarse, reduction="none")
+    fine_term = F.cross_entropy(_widen(fine_scores), fine, reduction="none")
+    return _reduce(coarse_weight * coarse_term + fine_weight * fine_term, reduction)
 
 
 def joint_loss(
@@ -242,19 +170,10 @@ def joint_loss(
         + L_C1,C2(x^R)
 
     Args:
-        reference: (B, D) embeddings of R.
-        positive_positive: (B, D) embeddings of P⁺.
-        positive_negative: (B, D) embeddings of P⁻.
-        negative: (B, D) embeddings of N.
         classification: (B,) values of equation (4) for R, or 0 to leave it out.
-        margin1: m₁, in units of distance.
-        margin2: m₂, in units of distance.
+        margin1, margin2: m₁ and m₂.
         first_margin: "difference" puts m₁ - m₂ into the first fraction, as the
             formula does; "derived" puts m₁, as the inequality before it would.
-        reduction: "mean", "sum" or "none" over the quadruplets.
-
-    Raises:
-        ValueError: a margin that makes a fraction's denominator negative.
 
     Example:
         >>> r, pp = torch.zeros(1, 1), torch.tensor([[0.6]])
@@ -262,31 +181,13 @@ def joint_loss(
         >>> joint_loss(r, pp, pn, n)  # [1 - 0.5 / 1.0] + [1 - 0.4 / 0.8]
         tensor(1.)
     """
-    if first_margin not in ("difference", "derived"):
-        raise ValueError(
-            f"first_margin={first_margin!r}; expected 'difference' (m1 - m2, as "
-            "printed) or 'derived' (m1)"
-        )
-    fine_margin = margin1 - margin2 if first_margin == "difference" else margin1
-    if fine_margin < 0 or margin2 < 0:
-        raise ValueError(
-            f"margin1={margin1}, margin2={margin2}: the paper asks for "
-            "margin1 > margin2 > 0; a negative margin can make equation (5) divide "
-            "by a negative number"
-        )
-    d_pp = distance(reference, positive_positive)
-    d_pn = distance(reference, positive_negative)
-    d_n = distance(reference, negative)
-    if isinstance(classification, Tensor) and classification.shape not in (
-        d_pp.shape,
-        (),
-    ):
-        raise ValueError(
-            f"classification has shape {tuple(classification.shape)}; expected "
-            f"{tuple(d_pp.shape)}, equation (4) with reduction='none'"
-        )
-    fine_term = F.relu(1 - d_pn / _above_zero(d_pp + fine_margin))
+    others = (positive_positive, positive_negative, negative)
+    d_pp, d_pn, d_n = (distance(reference, other) for other in others)
+    m = _first_margin(margin1, margin2, first_margin)
+    fine_term = F.relu(1 - d_pn / _above_zero(d_pp + m))
     coarse_term = F.relu(1 - d_n / _above_zero(d_pn + margin2))
+    if isinstance(classification, Tensor) and classification.ndim:
+        _check_shape("classification", classification, d_pp, "equation (4) unreduced")
     return _reduce(fine_term + coarse_term + classification, reduction)
 
 
@@ -309,15 +210,9 @@ def combined_loss(
     default here, so that the step does not grow with the batch.
 
     Args:
-        reference: (B, D) embeddings of R.
-        positive_positive: (B, D) embeddings of P⁺.
-        positive_negative: (B, D) embeddings of P⁻.
-        negative: (B, D) embeddings of N.
-        classification: (B,) values of equation (4) for R, or 0 to leave it out.
-        margin1: m₁ and t₁, in units of distance.
-        margin2: m₂ and t₂, in units of distance.
+        classification, first_margin: see ``joint_loss``.
+        margin1, margin2: m₁ and t₁, m₂ and t₂.
         global_weight: η.
-        first_margin: see ``joint_loss``.
         reduction: "mean", or "sum" as printed.
         variance: see ``global_loss``.
 
@@ -334,24 +229,12 @@ def combined_loss(
     return joint + global_weight * whole
 
 
+# --- what the formulas are made of, and what is refused ---------------------------
+
+
 def _widen(x: Tensor) -> Tensor:
     """Half precision to float32: squares of 1e3 overflow float16."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-def _variance(d: Tensor, kind: str) -> Tensor:
-    if kind == "squared":
-        d = d.square() / 4
-    elif kind == "unbiased" and len(d) == 1:
-        raise ValueError(
-            "the unbiased variance of a single quadruplet is undefined; give a batch "
-            "of 2 or more, or variance='biased'"
-        )
-    elif kind not in ("biased", "unbiased"):
-        raise ValueError(
-            f"variance={kind!r}; expected 'biased', 'unbiased' or 'squared'"
-        )
-    return d.var(correction=int(kind == "unbiased"))
 
 
 def _above_zero(x: Tensor) -> Tensor:
@@ -359,11 +242,77 @@ def _above_zero(x: Tensor) -> Tensor:
     return x.clamp_min(torch.finfo(x.dtype).eps)
 
 
+def _variance(d: Tensor, kind: str) -> Tensor:
+    if kind not in ("biased", "unbiased", "squared"):
+        raise ValueError(
+            f"variance={kind!r}; expected 'biased', 'unbiased' or 'squared'"
+        )
+    if kind == "unbiased" and len(d) == 1:
+        raise ValueError(
+            "the unbiased variance of a single quadruplet is undefined; give a batch "
+            "of 2 or more, or variance='biased'"
+        )
+    d = d.square() / 4 if kind == "squared" else d
+    return d.var(correction=int(kind == "unbiased"))
+
+
+def _first_margin(margin1: float, margin2: float, kind: str) -> float:
+    if kind not in ("difference", "derived"):
+        raise ValueError(
+            f"first_margin={kind!r}; expected 'difference' (m1 - m2, as printed) or "
+            "'derived' (m1)"
+        )
+    margin = margin1 - margin2 if kind == "difference" else margin1
+    if margin < 0 or margin2 < 0:
+        raise ValueError(
+            f"margin1={margin1}, margin2={margin2}: the paper asks for "
+            "margin1 > margin2 > 0; a negative margin can make equation (5) divide "
+            "by a negative number"
+        )
+    return margin
+
+
 def _reduce(values: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return values.mean()
-    if reduction == "sum":
-        return values.sum()
-    if reduction == "none":
-        return values
-    raise ValueError(f"reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+    return values if reduction == "none" else getattr(values, reduction)()
+
+
+def _check_rows(a: Tensor, b: Tensor) -> None:
+    for name, x in (("first", a), ("second", b)):
+        what = (
+            f"{x.dtype} of shape {tuple(x.shape)}"
+            if isinstance(x, Tensor)
+            else (f"a {type(x).__name__}")
+        )
+        good = isinstance(x, Tensor) and x.ndim == 2 and x.is_floating_point()
+        if not good or len(x) == 0:
+            raise ValueError(
+                f"the {name} embeddings are {what}; expected a torch tensor, "
+                "floating point of shape (B, D) with B of at least 1"
+            )
+    _check_shape("the second tensor", b, a, "as the first has")
+
+
+def _check_shape(name: str, given: Tensor, d: Tensor, what: str) -> None:
+    if given.shape != d.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(given.shape)}; expected {tuple(d.shape)}, {what}"
+        )
+
+
+def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
+    good = scores.ndim == 2 and len(scores) and labels.dtype == torch.int64
+    if not good or labels.shape != scores.shape[:1]:
+        raise ValueError(
+            f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} labels of "
+            f"shape {tuple(labels.shape)}; expected (B, classes) and int64 (B,) with B "
+            "of at least 1"
+        )
+    # On CUDA looking would wait for the device, which refuses such labels itself.
+    classes = scores.shape[1]
+    if not labels.is_cuda and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"{level} labels run from {int(labels.min())} to {int(labels.max())}, but "
+            f"there are {classes} {level} scores a sample"
+        )

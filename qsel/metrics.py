@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
-from qsel.neighbors import nearest_others
+from qsel.search import nearest_others
 from qsel.vectors import check_embeddings
 
 KS = (1, 2, 4, 8)  # the columns of the paper's Table 1

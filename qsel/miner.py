@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qsel.distributed import Shards
-from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.neighbors import Gallery
+from qsel.hierarchy import Hierarchy, HierarchyError
+from qsel.search import Gallery
 from qsel.selection import Quadruplets, Rule, complete
 from qsel.vectors import check_embeddings
 
@@ -74,7 +73,7 @@ class QuadrupletMiner(BaseMiner):
         self.generator = generator
         self.coarse_order = coarse_order
         coarse_of_fine = torch.as_tensor(coarse_of_fine)
-        ClassIndex(torch.arange(len(coarse_of_fine)), coarse_of_fine.cpu())  # checks
+        Hierarchy.from_labels(torch.arange(len(coarse_of_fine)), coarse_of_fine.cpu())
         if len(coarse_of_fine.unique()) < 2:
             raise HierarchyError(
                 f"all {len(coarse_of_fine)} fine classes are of one coarse class, so "
@@ -94,30 +93,27 @@ class QuadrupletMiner(BaseMiner):
         self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Anchors (T,) among the embeddings, partners (T,) among ``ref_emb``."""
-        classes = ClassIndex(ref_labels, self._coarse(ref_labels))
+        hierarchy = Hierarchy.from_labels(ref_labels, self._coarse(ref_labels))
         self._coarse(labels)  # checks
-        members = len(classes)
-        anchors = torch.arange(len(labels), device=labels.device)
-        guests = None
-        if ref_emb is not embeddings:
-            check_embeddings(embeddings)
-            guests = self.distance.maybe_normalize(embeddings)
-            anchors = anchors[torch.isin(labels, classes.fine_labels)]
-            guests = guests[anchors]
-            classes = classes.visited(labels[anchors])
-        asked = torch.arange(len(anchors), device=labels.device)
-        asked = asked if guests is None else members + asked
-        usable = classes.usable(asked)
-        asked, anchors = asked[usable], anchors[usable]
+        itself = ref_emb is embeddings
+        # The labels of the references are sorted: they number the fine classes.
+        known = torch.as_tensor(hierarchy.fine_names, device=labels.device)
+        fine = torch.searchsorted(known, labels).clamp_max(len(known) - 1)
+        counts = hierarchy.partners(fine, own=int(itself))
+        usable = (counts > 0).all(0) & (known[fine] == labels)
+        anchors = usable.nonzero().squeeze(1)
         self.left_out = len(labels) - len(anchors)
+        self.quadruplets = None
+        guests = None
+        if not itself:
+            check_embeddings(embeddings)
+            guests = self.distance.maybe_normalize(embeddings), fine[anchors]
         if not len(anchors):
-            self.quadruplets = None
             return anchors, anchors, anchors
-        gallery = Gallery(self.distance.maybe_normalize(ref_emb), classes.order)
-        found = complete(
-            classes, Shards(gallery), asked, self.rule, self.generator, guests
+        gallery = Gallery(self.distance.maybe_normalize(ref_emb), hierarchy.order)
+        self.quadruplets = complete(
+            hierarchy, gallery, anchors, self.rule, self.generator, guests
         )
-        self.quadruplets = Quadruplets(anchors, *found.stack()[1:])
         return triplets(*self.quadruplets.stack(), self.coarse_order)
 
     def _coarse(self, labels: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ Three switches turn Methods 1 and 2 into other readings of the paper, or into co
   fine class included: all that §3.3.1 says in words.
 - fallback="nearest": where nothing lies outside, Method 1 keeps to its own rule and
   takes the nearest to N.
+
+To change a rule, or to add one, edit the functions under "The rules" and ``RULES``.
 """
 
 from dataclasses import dataclass
@@ -29,14 +31,160 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qsel import neighbors
-from qsel.distributed import ALONE, Shards, Team, TeamError
-from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.hypersphere import METHODS, Rule, select
-from qsel.neighbors import Gallery
-from qsel.vectors import check_embeddings
+from qsel import search
+from qsel.hierarchy import Hierarchy, HierarchyError
+from qsel.search import Gallery, Points, Slices
+from qsel.vectors import squared_distances
 
-__all__ = ["METHODS", "Quadruplets", "Rule", "complete", "select_quadruplets"]
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """B references, their search and their luck: all that a rule can use.
+
+    Attributes:
+        points: the references among the embeddings of ``gallery``, or from elsewhere.
+        fine: (B,) their fine classes.
+        place: (B,) their places in the gallery; N where they are not in it.
+        u: (3, B) numbers in [0, 1), by which P⁺, P⁻ (or its class) and N are drawn.
+        rule: the method and its switches.
+    """
+
+    hierarchy: Hierarchy
+    gallery: Gallery | None
+    points: Points | None
+    fine: Tensor
+    place: Tensor
+    u: Tensor
+    rule: "Rule"
+
+
+# --- The rules: each gives P⁺, P⁻ and N of B references, (B,) samples ----------------
+
+
+def _random(r: References) -> tuple[Tensor, Tensor, Tensor]:
+    """P⁺, P⁻ and N uniformly."""
+    return (
+        r.hierarchy.draw_positive_positive(r.fine, r.place, r.u[0]),
+        r.hierarchy.draw_positive_negative(r.fine, r.u[1]),
+        r.hierarchy.draw_negative(r.fine, r.u[2]),
+    )
+
+
+def _hardest_negative(r: References) -> tuple[Tensor, Tensor, Tensor]:
+    """P⁺ and P⁻ uniformly, N = argmin ‖R - N‖."""
+    positive_positive, positive_negative, _ = _random(r)
+    return positive_positive, positive_negative, _nearest_negative(r)
+
+
+def _method1(r: References) -> tuple[Tensor, Tensor, Tensor]:
+    """N = argmin ‖R - N‖;  P⁺, P⁻ = argmin ‖N - P‖ with ‖R - P‖ > ‖R - N‖."""
+    n = _negative(r)
+    around_n = r.gallery.points(r.gallery.embeddings, n)
+    among = _own_class(r), _sibling_classes(r, own_rule="all")
+    return *(_outside(r, n, *places, nearest_to=around_n) for places in among), n
+
+
+def _method2(r: References) -> tuple[Tensor, Tensor, Tensor]:
+    """N = argmin ‖R - N‖;  P⁺, P⁻ = argmin ‖R - P‖ with ‖R - P‖ > ‖R - N‖."""
+    n = _negative(r)
+    among = _own_class(r), _sibling_classes(r, own_rule="drawn")
+    return *(_outside(r, n, *places) for places in among), n
+
+
+RULES = {
+    "random": _random,
+    "method1": _method1,
+    "method2": _method2,
+    "hardest_negative": _hardest_negative,
+}
+
+
+# --- what the rules are made of -------------------------------------------------------
+
+
+def _negative(r: References) -> Tensor:
+    if r.rule.negative == "random":
+        return r.hierarchy.draw_negative(r.fine, r.u[2])
+    return _nearest_negative(r)
+
+
+def _nearest_negative(r: References) -> Tensor:
+    own_coarse_class = r.hierarchy.coarse_slice(r.fine)
+    return r.gallery.nearest(r.points, skip=own_coarse_class)[:, 0]
+
+
+def _outside(
+    r: References,
+    n: Tensor,
+    among: Slices,
+    without: Slices,
+    nearest_to: Points | None = None,
+) -> Tensor:
+    """The nearest to R, or to other points, outside the hypersphere through N.
+
+    Where nothing lies outside: the furthest from R, or by the same rule.
+    """
+    x = r.gallery.embeddings
+    radius = squared_distances(r.points.given, r.points.which, x, n)  # (B,), D²(R,N)
+    around_r, centre = r.points, nearest_to or r.points
+    around = around_r if nearest_to else None
+    chosen = r.gallery.choose(centre, among, without, radius, around)
+    if len(lacking := (chosen < 0).nonzero().squeeze(1)):
+        among, without = ((s[lacking], e[lacking]) for s, e in (among, without))
+        to_n = nearest_to is not None and r.rule.fallback == "nearest"
+        centre = nearest_to if to_n else around_r
+        chosen[lacking] = r.gallery.choose(
+            centre[lacking], among, without, furthest=not to_n
+        )
+    return chosen
+
+
+def _own_class(r: References) -> tuple[Slices, Slices]:
+    """Places of P⁺: R's fine class, without R."""
+    return r.hierarchy.fine_slice(r.fine), (r.place, r.place + 1)
+
+
+def _sibling_classes(r: References, own_rule: str) -> tuple[Slices, Slices]:
+    """Places of P⁻, and of what is left out of them."""
+    siblings = own_rule if r.rule.siblings == "own rule" else r.rule.siblings
+    if siblings == "drawn":
+        drawn = r.hierarchy.fine_slice(r.hierarchy.draw_sibling(r.fine, r.u[1]))
+        return drawn, (r.place, r.place)  # without nothing
+    coarse_class = r.hierarchy.coarse_slice(r.fine)
+    if siblings == "coarse":
+        return coarse_class, (r.place, r.place + 1)
+    return coarse_class, r.hierarchy.fine_slice(r.fine)
+
+
+# --- the way in -----------------------------------------------------------------------
+
+METHODS = tuple(RULES)
+SWITCHES = {
+    "negative": ("nearest", "random"),
+    "siblings": ("own rule", "all", "drawn", "coarse"),
+    "fallback": ("furthest", "nearest"),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A method and its switches.
+
+    Raises:
+        ValueError: an unknown method or switch; what is known is named.
+    """
+
+    method: str = "method2"
+    negative: str = "nearest"
+    siblings: str = "own rule"
+    fallback: str = "furthest"
+
+    def __post_init__(self):
+        for name, known in ({"method": METHODS} | SWITCHES).items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(
+                    f"{name}={value!r}; expected one of {', '.join(known)}"
+                )
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no single answer
@@ -73,7 +221,6 @@ def select_quadruplets(
     negative: str = "nearest",
     siblings: str = "own rule",
     fallback: str = "furthest",
-    team: Team = ALONE,
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
@@ -93,9 +240,6 @@ def select_quadruplets(
         negative: "nearest" or "random"; of methods 1 and 2.
         siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
         fallback: "furthest" or "nearest"; of method 1.
-        team: where several processes hold the embeddings, each gives its own, (M, D):
-            first those of rank 0, then of rank 1, and so on. All other arguments, and
-            the state of the generator, are the same in all.
 
     Returns:
         Quadruplets on the device of the embeddings, or of the labels without them.
@@ -105,7 +249,6 @@ def select_quadruplets(
             P⁺, P⁻ or N; its class is named.
         ValueError: bad shapes, an unknown method or switch, an index out of range, or
             NaN or infinite embeddings; the row is named.
-        TeamError: shares that do not add up to the labels.
 
     Example:
         >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])
@@ -115,102 +258,82 @@ def select_quadruplets(
 positive_negative=tensor([3]), negative=tensor([4]))
     """
     rule = Rule(method, negative, siblings, fallback)
-    classes = ClassIndex(fine, coarse)
-    if embeddings is None and method != "random":
-        raise ValueError(f"method={method!r} needs embeddings; only random does not")
-    if team.size == 1:
-        classes = beside(embeddings, classes)
-    if method == "random":
-        return complete(classes, None, references, rule, generator)
-    shards, here = _shards(embeddings, classes, team)
-    return complete(classes, shards, references, rule, generator, here=here)
+    hierarchy = Hierarchy.from_labels(fine, coarse)
+    gallery = None
+    if embeddings is not None:
+        hierarchy = beside(embeddings, hierarchy)
+        if method != "random":
+            gallery = Gallery(embeddings, hierarchy.order)
+    return complete(hierarchy, gallery, references, rule, generator)
 
 
-def beside(embeddings: Tensor | None, classes: ClassIndex) -> ClassIndex:
-    """The classes where the embeddings are.
+def complete(
+    hierarchy: Hierarchy,
+    gallery: Gallery | None,
+    references: Tensor,
+    rule: Rule,
+    generator: torch.Generator | None = None,
+    guests: tuple[Tensor, Tensor] | None = None,
+) -> Quadruplets:
+    """Complete references (B,) to quadruplets of a gallery that stands ready.
+
+    Args:
+        hierarchy: of N samples.
+        gallery: their embeddings, in the order of the hierarchy; random needs none.
+        references: (B,) int64 samples.
+        rule: how.
+        generator: a CPU generator for what is drawn at random.
+        guests: points (P, D) from elsewhere, and fine classes (B,): the references are
+            numbers of these points, and no sample is left out as being R itself.
+
+    Raises:
+        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
+    """
+    if gallery is None and rule.method != "random":
+        raise ValueError(
+            f"method={rule.method!r} needs embeddings, and there are none (only random "
+            "does without); give those of all samples first"
+        )
+    if guests is None:
+        references = _check_references(references, hierarchy)
+        given = None if gallery is None else gallery.embeddings
+        fine, place = hierarchy.fine[references], hierarchy.place[references]
+    else:
+        given, fine = guests
+        place = torch.full_like(fine, len(hierarchy))
+    # Random numbers come from the CPU, so that a seed means the same on every device.
+    u = torch.rand(3, len(fine), generator=generator, dtype=torch.float64, device="cpu")
+    u = u.to(fine.device)
+    chosen = fine.new_empty(3, len(fine))
+    # By class, so that references that search the same places stand together.
+    by_class = hierarchy.fine_slice(fine)[0].argsort(stable=True)
+    for some in by_class.split(search.QUERIES):
+        points = None
+        if rule.method != "random":
+            points = gallery.points(given, references[some])
+        part = (points, fine[some], place[some], u[:, some], rule)
+        found = RULES[rule.method](References(hierarchy, gallery, *part))
+        chosen[:, some] = torch.stack(found)
+    return Quadruplets(references, *chosen)
+
+
+def beside(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
+    """The hierarchy where the embeddings are.
 
     Raises:
         ValueError: (N, D) embeddings of another number of samples.
     """
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
-        return classes  # nothing, or what a gallery will refuse
-    if len(embeddings) != len(classes):
+        return hierarchy  # what a gallery will refuse
+    if len(embeddings) != len(hierarchy):
         raise ValueError(
-            f"{len(embeddings)} embeddings but {len(classes)} labels; expected one "
+            f"{len(embeddings)} embeddings but {len(hierarchy)} labels; expected one "
             "fine and one coarse label for each embedding"
         )
-    return classes.to(embeddings.device)
+    return hierarchy.to(embeddings.device)
 
 
-def complete(
-    classes: ClassIndex,
-    shards: Shards | None,
-    references: Tensor,
-    rule: Rule,
-    generator: torch.Generator | None = None,
-    guests: Tensor | None = None,
-    here: ClassIndex | None = None,
-) -> Quadruplets:
-    """Complete each reference to a quadruplet of a gallery that stands ready.
-
-    Args:
-        classes: of N samples.
-        shards: their embeddings, in the order of the classes; random needs none.
-        references: (B,) int64 indices.
-        rule: how.
-        generator: a CPU generator for what is drawn at random.
-        guests: (P, D) embeddings from elsewhere. The classes are visited by them, and
-            references from N on are they.
-        here: the places in this process's shard, if it is not the whole gallery.
-
-    Raises:
-        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
-    """
-    r = _check_references(references, classes)
-    # Random numbers come from the CPU, so that a seed means the same on every device.
-    draw = torch.rand(3, len(r), generator=generator, dtype=torch.float64, device="cpu")
-    draw = draw.to(r.device)
-    if rule.method == "random":
-        return Quadruplets(
-            r,
-            classes.draw_positive_positive(r, draw[0]),
-            classes.draw_positive_negative(r, draw[1]),
-            classes.draw_negative(r, draw[2]),
-        )
-    # By class, so that references that search the same places stand together.
-    by_class = classes.coarse[r] * len(classes.fine_labels) + classes.fine[r]
-    chosen = r.new_empty(3, len(r))
-    for part in by_class.argsort(stable=True).split(neighbors.QUERIES):
-        few = r[part]
-        points = (guests, few - len(classes))
-        if guests is None:
-            points = shards.points(few)
-        chosen[:, part] = select(
-            shards, classes, here or classes, few, points, rule, draw[:, part]
-        )
-    return Quadruplets(r, *chosen)
-
-
-def _shards(
-    embeddings: Tensor, classes: ClassIndex, team: Team
-) -> tuple[Shards, ClassIndex]:
-    """This process's share of the gallery, and the places of its samples."""
-    check_embeddings(embeddings)
-    if team.size == 1:
-        return Shards(Gallery(embeddings, classes.order)), classes
-    lengths = team.lengths(len(embeddings), embeddings.device)
-    if sum(lengths) != len(classes):
-        raise TeamError(
-            f"the processes hold {lengths} embeddings, {sum(lengths)} in all, but "
-            f"there are {len(classes)} labels; expected one embedding for each label, "
-            "the first of them with rank 0"
-        )
-    first = sum(lengths[: team.rank])
-    here = classes.share(slice(first, first + len(embeddings)))
-    return Shards(Gallery(embeddings, here.order), first, team), here
-
-
-def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
+def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
     if not isinstance(references, Tensor):
         raise ValueError(
             f"references are a {type(references).__name__}; expected a torch tensor of "
@@ -221,28 +344,23 @@ def _check_references(references: Tensor, classes: ClassIndex) -> Tensor:
             f"references are {references.dtype} of shape {tuple(references.shape)}; "
             "expected int64 indices of shape (B,) with B of at least 1"
         )
-    references = references.to(classes.fine.device)
-    low, high, n = int(references.min()), int(references.max()), len(classes.fine)
+    references = references.to(hierarchy.fine.device)
+    low, high, n = int(references.min()), int(references.max()), len(hierarchy)
     if low < 0 or high >= n:
         raise ValueError(
             f"references run from {low} to {high}, but there are {n} samples; expected "
             f"indices from 0 to {n - 1}"
         )
-    for partner, count, why in (
-        ("P⁺", classes.positive_positives(references), "is the only sample of"),
-        ("P⁻", classes.positive_negatives(references), "has no sibling class beside"),
-        (
-            "N",
-            classes.negatives(references),
-            "has no other coarse class beside that of",
-        ),
-    ):
+    fine = hierarchy.fine[references]
+    for partner, count in zip(("P⁺", "P⁻", "N"), hierarchy.partners(fine), strict=True):
         if (lacking := count == 0).any():
-            r = int(references[lacking][0])
+            name = hierarchy.fine_names[f := int(fine[lacking][0])]
+            coarse = hierarchy.coarse_names[hierarchy.coarse_of_fine[f]]
             raise HierarchyError(
                 f"{int(lacking.sum())} of {len(references)} references have no "
-                f"{partner}: sample {r} {why} fine class {classes.fine_label(r)} "
-                f"(coarse class {classes.coarse_label(r)}); leave such samples out of "
-                "the references (Hierarchy.references() lists the usable ones)"
+                f"{partner}: sample {int(references[lacking][0])} of fine class "
+                f"{name!r} (coarse class {coarse!r}) {hierarchy.lacking()[name]}; leave "
+                "such samples out of the references (Hierarchy.references() lists the "
+                "usable ones)"
             )
     return references

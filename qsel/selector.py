@@ -7,9 +7,8 @@ once, and after a step only the rows that the step has changed.
 import torch
 from torch import Tensor
 
-from qsel.distributed import Shards
-from qsel.hierarchy import ClassIndex, HierarchyError
-from qsel.neighbors import Gallery
+from qsel.hierarchy import Hierarchy
+from qsel.search import Gallery
 from qsel.selection import Quadruplets, Rule, beside, complete
 
 
@@ -28,8 +27,12 @@ class QuadrupletSelector:
             large galleries are prepared at every selection, in parts.
         switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
 
+    Attributes:
+        references: the samples that can be a reference, in order: int64, on the CPU.
+
     Raises:
-        HierarchyError: labels that are no two levels, or one coarse class only.
+        HierarchyError: labels that are no two levels, or of which no sample can be a
+            reference.
         ValueError: an unknown method or switch, or embeddings that do not fit.
 
     Example:
@@ -51,12 +54,8 @@ class QuadrupletSelector:
         **switches: str,
     ):
         self.rule = Rule(method, **switches)
-        self.classes = ClassIndex(fine, coarse)
-        if len(self.classes.coarse_labels) < 2:
-            raise HierarchyError(
-                f"only one coarse class, {self.classes.coarse_label(0)}: no sample has "
-                "a negative of another coarse class; give at least two"
-            )
+        self.hierarchy = Hierarchy.from_labels(fine, coarse)
+        self.references = self.hierarchy.references().cpu()
         self.generator = generator
         self.hold = hold
         self.gallery: Gallery | None = None
@@ -64,13 +63,7 @@ class QuadrupletSelector:
             self.refresh(embeddings)
 
     def __len__(self) -> int:
-        return len(self.classes)
-
-    @property
-    def references(self) -> Tensor:
-        """The samples that can be a reference, in order: int64, on the CPU."""
-        everyone = torch.arange(len(self), device=self.classes.fine.device)
-        return everyone[self.classes.usable(everyone)].cpu()
+        return len(self.hierarchy)
 
     def refresh(self, embeddings: Tensor) -> None:
         """Replace all embeddings (N, D) by a copy of these; the device may change.
@@ -78,18 +71,19 @@ class QuadrupletSelector:
         Raises:
             ValueError: they are not finite floating point of shape (N, D).
         """
-        classes = beside(embeddings, self.classes)
+        hierarchy = beside(embeddings, self.hierarchy)
         if isinstance(embeddings, Tensor):
             embeddings = embeddings.detach().clone()  # updates are ours alone
-        self.gallery = Gallery(embeddings, classes.order, self.hold)
-        self.classes = classes
+        self.gallery = Gallery(embeddings, hierarchy.order, self.hold)
+        self.hierarchy = hierarchy
 
     def update(self, samples: Tensor, embeddings: Tensor) -> None:
         """Replace the embeddings of some samples, as after a step.
 
         Args:
             samples: (B,) int64, each at most once.
-            embeddings: (B, D) floating point, finite.
+            embeddings: (B, D) floating point, finite, on the device of the others; read
+                in their dtype.
 
         Raises:
             ValueError: they do not fit, or there is nothing to replace yet.
@@ -99,7 +93,9 @@ class QuadrupletSelector:
                 f"an update of {len(samples)} samples, but the selector has no "
                 "embeddings yet; call refresh with all of them first"
             )
-        self.gallery.update(samples, embeddings)
+        _check_update(self.gallery.embeddings, samples, embeddings)
+        now = embeddings.detach().to(self.gallery.embeddings.dtype)
+        self.gallery.update(samples, now)
 
     def select(self, references: Tensor) -> Quadruplets:
         """Complete each reference (B,) to a quadruplet.
@@ -108,10 +104,39 @@ class QuadrupletSelector:
             HierarchyError: a reference without P⁺, P⁻ or N; its class is named.
             ValueError: an index out of range, or no embeddings yet.
         """
-        if self.gallery is None and self.rule.method != "random":
+        return complete(
+            self.hierarchy, self.gallery, references, self.rule, self.generator
+        )
+
+
+def _check_update(gallery: Tensor, samples: Tensor, embeddings: Tensor) -> None:
+    for name, given in (("samples", samples), ("embeddings", embeddings)):
+        if not isinstance(given, Tensor) or given.device != gallery.device:
+            where = given.device if isinstance(given, Tensor) else "no device"
             raise ValueError(
-                f"method={self.rule.method!r} needs embeddings, but the selector has "
-                "none yet; call refresh with all of them first"
+                f"{name} are a {type(given).__name__} on {where}; expected a torch "
+                f"tensor on {gallery.device}, where the gallery is"
             )
-        shards = None if self.gallery is None else Shards(self.gallery)
-        return complete(self.classes, shards, references, self.rule, self.generator)
+    if samples.ndim != 1 or samples.dtype != torch.int64 or not len(samples):
+        raise ValueError(
+            f"samples are {samples.dtype} of shape {tuple(samples.shape)}; "
+            "expected int64 indices of shape (B,) with B of at least 1"
+        )
+    shape = len(samples), gallery.shape[1]
+    if not embeddings.is_floating_point() or embeddings.shape != shape:
+        raise ValueError(
+            f"embeddings are {embeddings.dtype} of shape {tuple(embeddings.shape)}; "
+            f"expected floating point of shape {shape}, one row for each sample"
+        )
+    low, high, n = int(samples.min()), int(samples.max()), len(gallery)
+    if low < 0 or high >= n:
+        raise ValueError(
+            f"samples run from {low} to {high}, but the gallery has {n}; expected "
+            f"indices from 0 to {n - 1}"
+        )
+    distinct, count = samples.unique(return_counts=True)
+    if len(distinct) < len(samples):
+        raise ValueError(
+            f"sample {int(distinct[count > 1][0])} is given twice; keep one row of "
+            "each sample"
+        )

@@ -262,8 +262,7 @@ class _Run:
                 drawing,
                 labels,
                 due[first : first + every],
-                lambda: embed(self.model, self.inputs, self.team),
-                self.team,
+                self._embed_all,
             )
             for step, (chosen, inputs) in enumerate(
                 zip(images, self.inputs.stream(images, self.team), strict=True),
@@ -276,6 +275,11 @@ class _Run:
                 bar.update()
                 bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
         return {"epoch": epoch + 1, **totals, "learning_rate": rate}
+
+    def _embed_all(self) -> Tensor:
+        """The training set's embeddings, the same in all processes: (N, D)."""
+        share = embed(self.model, self.inputs, self.team)
+        return self.team.gather(share, len(self.hierarchy))
 
     def _step(self, images: Tensor, inputs: Tensor, step: int) -> dict[str, float]:
         config, labels = self.config, self.hierarchy

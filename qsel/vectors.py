@@ -1,4 +1,4 @@
-"""Embeddings as they are given: what is refused, and distances measured exactly."""
+"""Vectors and their distances: what is refused, products and how far they are off."""
 
 import math
 
@@ -6,6 +6,46 @@ import torch
 from torch import Tensor
 
 PAIR_BYTES = 1 << 19  # one (pairs, D) block in float64: to stay in the cache
+
+
+def check_embeddings(embeddings: Tensor) -> float:
+    """The largest absolute value of (N, D) finite floating point, N, D ≥ 1.
+
+    Raises:
+        ValueError: anything else; the first bad row is named. Values whose squares
+            overflow float64.
+    """
+    if not isinstance(embeddings, Tensor):
+        raise ValueError(
+            f"embeddings are a {type(embeddings).__name__}; expected a torch tensor "
+            "(torch.from_numpy turns an array into one)"
+        )
+    shape = tuple(embeddings.shape)
+    if len(shape) != 2 or not embeddings.is_floating_point() or 0 in shape:
+        raise ValueError(
+            f"embeddings are {embeddings.dtype} of shape {shape}; expected floating "
+            "point of shape (N, D) with N and D of at least 1"
+        )
+    largest = largest_value(embeddings)
+    if not math.isfinite(largest):
+        bad = ~embeddings.isfinite().all(1)
+        raise ValueError(
+            f"{int(bad.sum())} of {len(embeddings)} embeddings hold NaN or infinite "
+            f"values, the first in row {int(bad.nonzero()[0])}; a diverged model or a "
+            "division by a zero norm is the usual cause"
+        )
+    if largest > 1e140:
+        raise ValueError(
+            f"an embedding holds the value {largest:.3g}, whose square overflows "
+            "float64; scale the embeddings (their order stays the same)"
+        )
+    return largest
+
+
+def largest_value(x: Tensor) -> float:
+    """The largest absolute value; NaN if there is one."""
+    smallest, largest = map(float, x.detach().aminmax())
+    return max(-smallest, largest)
 
 
 def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
@@ -18,79 +58,57 @@ def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def largest_value(embeddings: Tensor) -> float:
-    """The largest absolute value, if distances fit into float64."""
-    largest = check_embeddings(embeddings)
-    if largest > 1e140:
-        raise ValueError(
-            f"an embedding holds the value {largest:.3g}, whose square overflows "
-            "float64; scale the embeddings (their order stays the same)"
-        )
-    return largest
+def squared_norms(x: Tensor) -> Tensor:
+    """(N,) |x|² in float64."""
+    parts = x.split(max(1, PAIR_BYTES // (8 * x.shape[1])))
+    return torch.cat([part.double().square().sum(1) for part in parts])
 
 
-def check_embeddings(embeddings: Tensor) -> float:
-    """Refuse what is not a finite floating-point (N, D) tensor with N, D ≥ 1.
+def product(a: Tensor, b: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Write bias - 2ab, for rows a (B, D), b (M, D) and bias (M,), into (B, M)."""
+    with torch.autocast(out.device.type, enabled=False):  # it would round to bfloat16
+        torch.addmm(bias, a, b.T, alpha=-2, out=out)
 
-    Returns:
-        The largest absolute value.
+
+def rounding(dtype: torch.dtype, d: int) -> tuple[float, float]:
+    """r and t: |a|² + |b|² - 2ab in D dimensions is off by ≤ r (|a|² + 2|b|²) + t.
+
+    A sum of D products is off by at most D roundings, of half an eps each, of the sum
+    of absolute values |b|² + 2Σ|a_i b_i| ≤ |a|² + 2|b|²; the vectors, |b|² and the sum
+    are rounded a few times more. In float64 |a|² and |b|² are as far off again. Below
+    ``tiny`` a product may vanish altogether.
+
+    TF32 keeps 11 bits of a factor and bfloat16 8; cut off, the product of two is off by
+    2⁻⁹ or 2⁻⁶, and twice that is on the safe side.
     """
-    if not isinstance(embeddings, Tensor):
-        raise ValueError(
-            f"embeddings are a {type(embeddings).__name__}; expected a torch tensor "
-            "(torch.from_numpy turns an array into one)"
-        )
-    if (
-        embeddings.ndim != 2
-        or not embeddings.is_floating_point()
-        or 0 in embeddings.shape
-    ):
-        raise ValueError(
-            f"embeddings are {embeddings.dtype} of shape {tuple(embeddings.shape)}; "
-            "expected floating point of shape (N, D) with N and D of at least 1"
-        )
-    smallest, largest = map(float, embeddings.detach().aminmax())
-    if not (math.isfinite(smallest) and math.isfinite(largest)):  # NaN is either
-        bad = ~embeddings.isfinite().all(1)
-        raise ValueError(
-            f"{int(bad.sum())} of {len(embeddings)} embeddings hold NaN or infinite "
-            f"values, the first in row {int(bad.nonzero()[0])}; a diverged model or a "
-            "division by a zero norm is the usual cause"
-        )
-    return max(-smallest, largest)
+    terms, number = d + 16, torch.finfo(dtype)
+    if dtype == torch.float64:
+        return terms * number.eps, 4 * terms * number.tiny
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    cut = {b.fp32_precision for b in backends} - {"none", "ieee"}
+    factors = 0.0 if not cut else 2.0**-8 if cut == {"tf32"} else 2.0**-5
+    return terms * number.eps / 2 + factors, 4 * terms * number.tiny
 
 
-def checked_rows(gallery: Tensor, samples: Tensor, embeddings: Tensor) -> Tensor:
-    """New rows (B, D) for some samples (B,) of a gallery (N, D), in its dtype."""
-    for name, given in (("samples", samples), ("embeddings", embeddings)):
-        if not isinstance(given, Tensor) or given.device != gallery.device:
-            where = given.device if isinstance(given, Tensor) else "no device"
-            raise ValueError(
-                f"{name} are a {type(given).__name__} on {where}; expected a torch "
-                f"tensor on {gallery.device}, where the gallery is"
-            )
-    if samples.ndim != 1 or samples.dtype != torch.int64 or not len(samples):
-        raise ValueError(
-            f"samples are {samples.dtype} of shape {tuple(samples.shape)}; "
-            "expected int64 indices of shape (B,) with B of at least 1"
-        )
-    shape = len(samples), gallery.shape[1]
-    if not embeddings.is_floating_point() or embeddings.shape != shape:
-        raise ValueError(
-            f"embeddings are {embeddings.dtype} of shape "
-            f"{tuple(embeddings.shape)}; expected floating point of shape {shape}, "
-            "one row for each sample"
-        )
-    low, high = int(samples.min()), int(samples.max())
-    if low < 0 or high >= len(gallery):
-        raise ValueError(
-            f"samples run from {low} to {high}, but the gallery has {len(gallery)}; "
-            f"expected indices from 0 to {len(gallery) - 1}"
-        )
-    distinct, count = samples.unique(return_counts=True)
-    if len(distinct) < len(samples):
-        raise ValueError(
-            f"sample {int(distinct[count > 1][0])} is given twice; keep one row of "
-            "each sample"
-        )
-    return embeddings.detach().to(gallery.dtype)
+def number_vectors(x: Tensor, order: Tensor) -> Tensor:
+    """(N,) numbers from 0 for the rows x[order], the same where all bits are equal.
+
+    Rows are told apart by a sum of their bits that wraps around, and then compared with
+    the first of their number.
+    """
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    step = max(1, PAIR_BYTES // (8 * x.shape[1]))
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(-(2**62), 2**62, (x.shape[1],), generator=generator)
+    factors = factors.to(x.device)
+    parts = [
+        x[part].view(bits).long().mul_(factors).sum(1) for part in order.split(step)
+    ]
+    numbers = torch.cat(parts).unique(return_inverse=True)[1]
+    places = torch.arange(len(order), device=x.device)
+    first = torch.full_like(places, len(places))
+    first.scatter_reduce_(0, numbers, places, "amin")
+    for part in places.split(step):
+        if not x[order[part]].equal(x[order[first[numbers[part]]]]):
+            return places
+    return numbers

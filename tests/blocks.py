@@ -2,15 +2,20 @@
 
 import pytest
 
-from qsel import neighbors, vectors
+from qsel import search, vectors
 
 
-def small_blocks(patch: pytest.MonkeyPatch, size: int | None) -> None:
-    """Have all searches go in blocks of about some bytes; none: as they are."""
+def small_blocks(patch: pytest.MonkeyPatch, size: int | None, few: int = 32) -> None:
+    """Have all searches go in blocks of about some bytes; none: as they are.
+
+    With a smaller ``few`` candidates are many sooner: then copies are left out, and
+    the product is repeated in float64.
+    """
+    patch.setattr(search, "FEW", few)
     if size is not None:
         for name in ("HOLD_BYTES", "CHUNK_BYTES", "BLOCK_BYTES"):
-            patch.setattr(neighbors, name, size)
+            patch.setattr(search, name, size)
         patch.setattr(vectors, "PAIR_BYTES", size)
-        patch.setattr(neighbors, "PAIRS", size // 8)
-        patch.setattr(neighbors, "QUERIES", max(1, size // 64))
-        patch.setattr(neighbors, "ROWS", max(1, size // 32))
+        patch.setattr(search, "PAIRS", size // 8)
+        patch.setattr(search, "QUERIES", max(1, size // 64))
+        patch.setattr(search, "ROWS", max(1, size // 32))

@@ -1,3 +1,5 @@
+"""Hierarchy: names, classes as slices, usable references, draws; against loops."""
+
 import pytest
 import torch
 from hypothesis import assume, given
@@ -31,6 +33,8 @@ def slow_lacking(fine, coarse):
             found[f] = "has a single image, so no P⁺"
         elif not siblings:
             found[f] = f"is alone in {c!r}, so no P⁻"
+        elif len(set(coarse)) < 2:
+            found[f] = f"is in {c!r}, the only coarse class, so no N"
     return found
 
 
@@ -116,6 +120,128 @@ def test_a_fine_class_under_two_coarse_ones_is_named(sample, data):
         HierarchyError, match=f"fine class '{fine[i]}' stands under two"
     ):
         Hierarchy.from_names(fine, coarse)
+
+
+# --- any integers as labels, classes as slices, draws
+
+
+@st.composite
+def numbered(draw):
+    """Fine and coarse labels: any integers, any order, tiny and uneven classes."""
+    parents = draw(st.lists(st.integers(-3, 3), min_size=1, max_size=6))
+    numbers = draw(
+        st.lists(
+            st.integers(-100, 10**12),
+            min_size=len(parents),
+            max_size=len(parents),
+            unique=True,
+        )
+    )
+    used = draw(st.lists(st.integers(0, len(parents) - 1), min_size=1, max_size=20))
+    fine = [numbers[i] for i in used]
+    coarse = [10**9 * parents[i] for i in used]
+    return torch.tensor(fine), torch.tensor(coarse)
+
+
+@given(numbered())
+def test_from_labels_gives_the_numbers_back_in_order(labels):
+    found = Hierarchy.from_labels(*labels)
+    assert names(found) == (labels[0].tolist(), labels[1].tolist())
+    assert list(found.fine_names) == sorted(set(labels[0].tolist()))
+    assert list(found.coarse_names) == sorted(set(labels[1].tolist()))
+
+
+@given(numbered())
+def test_classes_are_slices_of_the_order(labels):
+    h = Hierarchy.from_labels(*labels).to(torch.device("cpu"))
+    f, c = h.fine.tolist(), h.coarse.tolist()
+    assert h.order[h.place].tolist() == list(range(len(f)))
+    keys = [(c[i], f[i], i) for i in h.order.tolist()]
+    assert keys == sorted(keys)
+    for slices, level in ((h.fine_slice, f), (h.coarse_slice, c)):
+        for i, (start, stop) in enumerate(zip(*slices(h.fine), strict=True)):
+            members = [j for j in range(len(f)) if level[j] == level[i]]
+            assert sorted(h.order[start:stop].tolist()) == members
+
+
+def partners(fine, coarse, r):
+    """P⁺, P⁻ and N of a reference, by the constraints of §2."""
+    everyone = range(len(fine))
+    return (
+        [i for i in everyone if fine[i] == fine[r] and i != r],
+        [i for i in everyone if coarse[i] == coarse[r] and fine[i] != fine[r]],
+        [i for i in everyone if coarse[i] != coarse[r]],
+    )
+
+
+def reached(draw, k):
+    """What the middles of k equal parts of [0, 1) draw; the ends draw no other."""
+    u = (torch.arange(k, dtype=torch.float64) + 0.5) / k
+    ends = torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)
+    found = draw(u).tolist()
+    assert set(draw(ends).tolist()) <= set(found)
+    return sorted(found)
+
+
+@given(numbered())
+def test_counts_and_draws_reach_every_partner_equally(labels):
+    h = Hierarchy.from_labels(*labels)
+    f, c = h.fine.tolist(), h.coarse.tolist()
+    for r in range(len(f)):
+        pps, pns, ns = partners(f, c, r)
+
+        def fine(u, r=r):
+            return h.fine[r].expand(len(u))
+
+        def at(u, place):
+            return torch.tensor(place).expand(len(u))
+
+        counts = h.partners(h.fine[[r]])[:, 0].tolist()
+        assert counts == [len(pps), len(pns), len(ns)]
+        assert h.partners(h.fine[[r]], own=0)[0] == len(pps) + 1
+        draws = [
+            (pps, lambda u: h.draw_positive_positive(fine(u), at(u, h.place[r]), u)),
+            # One that is no sample itself may have any of the class.
+            (
+                sorted([*pps, r]),
+                lambda u: h.draw_positive_positive(fine(u), at(u, len(h)), u),
+            ),
+            (pns, lambda u: h.draw_positive_negative(fine(u), u)),
+            (ns, lambda u: h.draw_negative(fine(u), u)),
+            (
+                [i for i in range(len(f)) if f[i] != f[r]],
+                lambda u: h.draw_other_fine(fine(u), u),
+            ),
+            (sorted({f[i] for i in pns}), lambda u: h.draw_sibling(fine(u), u)),
+        ]
+        for expected, draw in draws:
+            if expected:
+                assert reached(draw, len(expected)) == expected
+
+
+def test_a_label_under_two_coarse_ones_is_named():
+    fine, coarse = torch.tensor([7, 9, 9, 7]), torch.tensor([3, 5, 4, 3])
+    with pytest.raises(HierarchyError, match="fine class 9 stands .*, 4 and 5; give"):
+        Hierarchy.from_labels(fine, coarse)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(3), torch.zeros(3, 1, dtype=torch.int64), torch.tensor(1)]
+)
+def test_labels_that_are_not_a_row_of_integers(bad):
+    good = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(HierarchyError, match="fine labels are .*expected integers"):
+        Hierarchy.from_labels(bad, good)
+    with pytest.raises(HierarchyError, match="coarse labels are .*expected integers"):
+        Hierarchy.from_labels(good, bad)
+
+
+def test_no_labels_and_unequal_labels():
+    none, three = torch.zeros(0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(HierarchyError, match="no samples"):
+        Hierarchy.from_labels(none, none)
+    with pytest.raises(HierarchyError, match="3 fine labels .* 2 coarse"):
+        Hierarchy.from_labels(three, three[:2])
 
 
 def test_no_reference_names_an_example():

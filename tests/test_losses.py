@@ -318,7 +318,7 @@ class TestErrors:
         [
             (torch.zeros(7, 4), r"\(7, 4\)"),
             (torch.zeros(6, 5), r"\(6, 5\)"),
-            (torch.zeros(5), r"\(5,\).*expected floating point of shape \(B, D\)"),
+            (torch.zeros(5), r"\(5,\).*expected .* floating point of shape \(B, D\)"),
             (torch.zeros(7, 5, dtype=torch.int64), "int64.*floating point"),
             (torch.zeros(0, 5), r"\(0, 5\).*at least 1"),
         ],

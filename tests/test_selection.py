@@ -193,8 +193,9 @@ def test_selection_is_that_of_float64_brute_force(family, dtype, monkeypatch):
     rng = np.random.default_rng(list(FAMILIES).index(family))
     held = 0
     for case in range(20):
-        # As it is; the last ones in small blocks, down to a few rows and columns.
-        small_blocks(monkeypatch, {17: 2000, 18: 1000, 19: 400}.get(case))
+        # As it is; then as if doubts were many; the last ones in small blocks.
+        size = {17: 2000, 18: 1000, 19: 400}.get(case)
+        small_blocks(monkeypatch, size, few=32 if case % 3 else 1)
         fine, coarse = random_labels(rng)
         points = random_points(rng, family, len(fine), dtype)
         held += assert_agrees(points, fine, coarse, seed=case)
@@ -237,15 +238,16 @@ def tied_cases(draw):
         torch.tensor([classes[f] for f in fine]),
         draw(st.sampled_from(DTYPES)),
         draw(st.sampled_from([None, None, 700])),
+        draw(st.sampled_from([32, 1])),
     )
 
 
 @settings(max_examples=200)
 @given(tied_cases())
 def test_ties_are_those_of_brute_force(case):
-    points, fine, coarse, dtype, block_bytes = case
+    points, fine, coarse, dtype, block_bytes, few = case
     with pytest.MonkeyPatch.context() as patch:
-        small_blocks(patch, block_bytes)
+        small_blocks(patch, block_bytes, few)
         assert_agrees(points.to(dtype), fine, coarse)
 
 
@@ -261,7 +263,7 @@ def test_ties_are_those_of_brute_force(case):
 def test_switches_are_those_of_brute_force(
     case, method, negative, siblings, fallback, seed
 ):
-    points, fine, coarse, dtype, _ = case
+    points, fine, coarse, dtype, *_ = case
     points = points.to(dtype)
     f, c, d = fine.tolist(), coarse.tolist(), squared_distances(points)
     if not (references := usable(f, c)):
@@ -301,6 +303,21 @@ def test_switches_change_what_they_say():
     points[5] = 1.5  # now 2, 3 and -4 lie outside
     assert chosen() == (2, 3)
     assert chosen(siblings="coarse") == (2, 2)  # R's own class as well
+
+
+def test_r_itself_is_never_its_own_partner():
+    """All in one place: nothing is outside, and R, the lowest sample, is no P⁻."""
+    points = torch.zeros(4, 2)
+    fine, coarse = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1])
+    for method in ("method1", "method2"):
+        for fallback in ("nearest", "furthest"):
+            for siblings, pn in (("coarse", 1), ("all", 2), ("drawn", 2)):
+                q = select_quadruplets(
+                    *(points, fine, coarse, torch.tensor([0]), method),
+                    fallback=fallback,
+                    siblings=siblings,
+                )
+                assert q.stack().flatten().tolist() == [0, 1, pn, 3]
 
 
 def test_a_random_negative_is_uniform():
@@ -453,20 +470,19 @@ def test_random_and_its_positives_are_uniform():
                 assert found.negative.unique().numel() == 1
 
 
-def test_random_draws_its_three_independently():
+@pytest.mark.parametrize("method", ["random", "hardest_negative"])
+def test_partners_are_drawn_independently(method):
     fine, coarse = uneven_labels()
     r = usable(fine.tolist(), coarse.tolist())[0]
     found = select_quadruplets(
-        None,
-        fine,
-        coarse,
-        torch.full((20_000,), r),
-        "random",
+        torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2)),
+        *(fine, coarse, torch.full((20_000,), r), method),
         torch.Generator().manual_seed(4),
     )
-    triples = found.stack()[1:]
     sizes = [len(p) for p in partners(fine.tolist(), coarse.tolist(), r)]
-    _, counts = triples.unique(dim=1, return_counts=True)
+    sizes = sizes if method == "random" else sizes[:2]  # N is not drawn
+    drawn = found.stack()[1 : 1 + len(sizes)]
+    _, counts = drawn.unique(dim=1, return_counts=True)
     assert len(counts) == math.prod(sizes)
     assert chisquare(counts.numpy()).pvalue > 1e-3
 
@@ -499,6 +515,51 @@ def test_random_needs_no_embeddings_and_does_not_look_at_them():
         for x in (None, points, 9 - points)
     ]
     assert found[0].equal(found[1]) and found[0].equal(found[2])
+
+
+# What must not change an answer, or change it along.
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(0, 10_000), st.sampled_from(list(FAMILIES)), st.sampled_from(METHODS)
+)
+def test_constraints_permutation_relabelling_and_scaling(seed, family, method):
+    rng = np.random.default_rng(seed)
+    fine, coarse = random_labels(rng)
+    points = random_points(rng, family, len(fine), torch.float32)
+    f, c = fine.tolist(), coarse.tolist()
+    references = usable(f, c)
+    if not references:
+        return
+
+    def select(x, fine, coarse, r, method=method):
+        generator = torch.Generator().manual_seed(seed)
+        return select_quadruplets(x, fine, coarse, r, method, generator).stack()
+
+    r = torch.tensor(references)
+    found = select(points, fine, coarse, r)
+    for b, reference in enumerate(references):
+        for partner, allowed in zip(
+            found[1:, b].tolist(), partners(f, c, reference), strict=True
+        ):
+            assert partner in allowed
+    # Labels are names: an increasing change of their numbers changes nothing.
+    assert select(points, 3 * fine + 7, 2 * coarse - 5, r).equal(found)
+    # References are asked one by one: their order carries over, but for the draws.
+    if method == "method1":
+        shuffled = torch.as_tensor(rng.permutation(len(r)))
+        assert select(points, fine, coarse, r[shuffled]).equal(found[:, shuffled])
+    # So does the order of the samples, where no two distances tie.
+    if family == "normal" and method == "method1":
+        order = torch.as_tensor(rng.permutation(len(fine)))
+        place = order.argsort()
+        moved = select(points[order], fine[order], coarse[order], place[r])
+        assert order[moved].equal(found)
+    # A power of two scales every distance alike, and without rounding.
+    if family in ("normal", "grid", "duplicates", "unit"):
+        for power in (-20, 20):
+            assert select(points * 2.0**power, fine, coarse, r).equal(found)
 
 
 class TestRefusals:
@@ -554,7 +615,7 @@ class TestRefusals:
     def test_a_fine_class_under_two_coarse_ones(self):
         coarse = self.coarse.clone()
         coarse[3] = 77
-        with pytest.raises(HierarchyError, match=r"fine class 3 .*\[1, 77\]"):
+        with pytest.raises(HierarchyError, match=r"fine class 3 .*1 and 77"):
             select_quadruplets(self.points, self.fine, coarse, self.everyone)
 
     @pytest.mark.parametrize(

@@ -41,15 +41,16 @@ def lives(draw):
     st.sampled_from(METHODS),
     st.sampled_from(DTYPES),
     st.sampled_from([None, 200, 700]),
+    st.sampled_from([32, 1]),
     st.booleans(),
 )
 def test_after_any_updates_the_answers_are_those_of_a_selection(
-    life, method, dtype, block_bytes, hold
+    life, method, dtype, block_bytes, few, hold
 ):
     points, updates = life
     points = points.to(dtype)
     with pytest.MonkeyPatch.context() as patch:
-        small_blocks(patch, block_bytes)
+        small_blocks(patch, block_bytes, few)
         selector = QuadrupletSelector(FINE, COARSE, points, method, seeded(), hold=hold)
         other, now = seeded(), points.clone()
         for samples, new in updates:
@@ -215,7 +216,7 @@ class TestRefusals:
         ours = QuadrupletSelector(FINE, COARSE)
         with pytest.raises(ValueError, match="update of 1 samples.*call refresh"):
             ours.update(torch.tensor([0]), torch.zeros(1, 3))
-        with pytest.raises(ValueError, match="'method2' needs embeddings.*refresh"):
+        with pytest.raises(ValueError, match="'method2' needs embeddings.*first"):
             ours.select(torch.tensor([0]))
 
     def test_references(self):

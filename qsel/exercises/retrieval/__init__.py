@@ -11,7 +11,7 @@ from qsel import map_at_r, recall_at_k
 from qsel.data.cars196 import car_classes
 from qsel.data.synthcars import synthcars
 from qsel.exercises import Slip, ask, choose, exercise, hold, near, parts
-from qsel.neighbors import nearest_others
+from qsel.search import nearest_others
 
 # Six images on a line, of two classes.
 LINE = (0.0, 1.0, 2.2, 3.9, 4.4, 7.0)
