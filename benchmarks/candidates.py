@@ -10,8 +10,8 @@ from benchmarks import peers
 from benchmarks.inputs import Inputs
 from benchmarks.peers import Answer
 from qsel.metrics import recall_at_k
-from qsel.vectors import squared_distances
 from qsel.selection import select_quadruplets
+from qsel.vectors import squared_distances
 
 ROWS = 512  # of a block of the floor
 SAMPLE = 128  # references whose answers are held against float64 brute force

@@ -13,9 +13,8 @@ from typer.main import get_command
 
 from qsel import ablations, cli, config
 from qsel.figures_lab import scenes
-from qsel.selection import METHODS
 from qsel.methods import ROWS
-from qsel.selection import select_quadruplets
+from qsel.selection import METHODS, select_quadruplets
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
