@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from qsel.gallery import Gallery
 from qsel.hierarchy import Hierarchy, HierarchyError
-from qsel.search import Gallery
 from qsel.selection import Quadruplets, Rule, complete
 from qsel.vectors import check_embeddings
 

@@ -32,8 +32,8 @@ import torch
 from torch import Tensor
 
 from qsel import search
+from qsel.gallery import Gallery, Points, Slices
 from qsel.hierarchy import Hierarchy, HierarchyError
-from qsel.search import Gallery, Points, Slices
 from qsel.vectors import squared_distances
 
 
@@ -110,7 +110,7 @@ def _negative(r: References) -> Tensor:
 
 def _nearest_negative(r: References) -> Tensor:
     own_coarse_class = r.hierarchy.coarse_slice(r.fine)
-    return r.gallery.nearest(r.points, skip=own_coarse_class)[:, 0]
+    return search.nearest(r.gallery, r.points, skip=own_coarse_class)[:, 0]
 
 
 def _outside(
@@ -128,13 +128,13 @@ def _outside(
     radius = squared_distances(r.points.given, r.points.which, x, n)  # (B,), D²(R,N)
     around_r, centre = r.points, nearest_to or r.points
     around = around_r if nearest_to else None
-    chosen = r.gallery.choose(centre, among, without, radius, around)
+    chosen = search.choose(r.gallery, centre, among, without, radius, around)
     if len(lacking := (chosen < 0).nonzero().squeeze(1)):
         among, without = ((s[lacking], e[lacking]) for s, e in (among, without))
         to_n = nearest_to is not None and r.rule.fallback == "nearest"
         centre = nearest_to if to_n else around_r
-        chosen[lacking] = r.gallery.choose(
-            centre[lacking], among, without, furthest=not to_n
+        chosen[lacking] = search.choose(
+            r.gallery, centre[lacking], among, without, furthest=not to_n
         )
     return chosen
 

@@ -7,8 +7,8 @@ once, and after a step only the rows that the step has changed.
 import torch
 from torch import Tensor
 
+from qsel.gallery import Gallery
 from qsel.hierarchy import Hierarchy
-from qsel.search import Gallery
 from qsel.selection import Quadruplets, Rule, beside, complete
 
 

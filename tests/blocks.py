@@ -2,7 +2,7 @@
 
 import pytest
 
-from qsel import search, vectors
+from qsel import gallery, search, vectors
 
 
 def small_blocks(patch: pytest.MonkeyPatch, size: int | None, few: int = 32) -> None:
@@ -13,8 +13,9 @@ def small_blocks(patch: pytest.MonkeyPatch, size: int | None, few: int = 32) -> 
     """
     patch.setattr(search, "FEW", few)
     if size is not None:
-        for name in ("HOLD_BYTES", "CHUNK_BYTES", "BLOCK_BYTES"):
-            patch.setattr(search, name, size)
+        patch.setattr(gallery, "HOLD_BYTES", size)
+        patch.setattr(gallery, "CHUNK_BYTES", size)
+        patch.setattr(search, "BLOCK_BYTES", size)
         patch.setattr(vectors, "PAIR_BYTES", size)
         patch.setattr(search, "PAIRS", size // 8)
         patch.setattr(search, "QUERIES", max(1, size // 64))

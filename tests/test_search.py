@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsel import search, vectors
-from qsel.search import Gallery, nearest_others
+from qsel.gallery import Gallery
+from qsel.search import choose, nearest, nearest_others
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -141,7 +142,7 @@ def test_nearest_without_a_slice(data, case, k, hold):
         settings_of(patch, data)
         gallery = Gallery(points, torch.tensor(order), hold)
         q = gallery.points(points, torch.tensor(rows))
-        found = gallery.nearest(q, k, slices(skip))
+        found = nearest(gallery, q, k, slices(skip))
     x = points.double().tolist()
     assert found.tolist() == [
         slow_best(x, x[r], order[:s] + order[e:], k)
@@ -173,8 +174,8 @@ def test_choose(data, case, sphere, furthest, other):
             radius = vectors.squared_distances(points, i, points, j)
         if sphere == "other":
             around = gallery.points(points, torch.tensor(centres))
-        found = gallery.choose(
-            q, slices(among), slices(without), radius, around, furthest
+        found = choose(
+            gallery, q, slices(among), slices(without), radius, around, furthest
         )
     expected = []
     for r, c, (s, e), (f, g) in zip(rows, centres, among, without, strict=True):
@@ -202,7 +203,7 @@ def test_an_updated_gallery_is_a_new_one(family, hold, monkeypatch):
             gallery.update(samples, x[samples])
             new = Gallery(x, order, hold)
             found, expected = (
-                g.nearest(g.points(g.embeddings, everyone), 4) for g in (gallery, new)
+                nearest(g, g.points(g.embeddings, everyone), 4) for g in (gallery, new)
             )
             assert found.equal(expected)
             assert gallery.embeddings.equal(x)
@@ -212,8 +213,8 @@ def test_points_from_elsewhere_are_compared_like_samples():
     x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
     gallery, some = Gallery(x), torch.tensor([3, 3, 11])
     elsewhere = gallery.points(x[11:12].double(), torch.tensor([0, 0]))
-    near = gallery.nearest(gallery.points(x, some), 2)
-    assert gallery.nearest(elsewhere, 2).equal(near[[2, 2]])
+    near = nearest(gallery, gallery.points(x, some), 2)
+    assert nearest(gallery, elsewhere, 2).equal(near[[2, 2]])
 
 
 def test_a_gallery_in_a_file_is_read_in_parts(tmp_path, monkeypatch):
@@ -255,8 +256,8 @@ def test_copies_are_compared_once(k, monkeypatch):
     gallery, everyone = Gallery(x), torch.arange(2000)
     whole = torch.zeros(2000, dtype=torch.int64), torch.full((2000,), 2000)
     q = gallery.points(x, everyone)
-    found = gallery.choose(q, whole, (everyone, everyone + 1))
-    outside = gallery.choose(q, whole, whole[:1] * 2, torch.zeros(2000).double())
+    found = choose(gallery, q, whole, (everyone, everyone + 1))
+    outside = choose(gallery, q, whole, whole[:1] * 2, torch.zeros(2000).double())
     for i in range(0, 2000, 97):
         assert found[i] == next(
             j for j in range(2000) if j != i and which[j] == which[i]
@@ -304,9 +305,9 @@ def test_approximate_distances_keep_to_their_bound(family, dtype, matmul_precisi
         gallery = Gallery(x)
         exact = vectors.squared_distances(x, i, x, j).view(50, 50)
         q = gallery.points(x, torch.arange(50))
-        for here in (q, gallery._in_float64(q)):
+        for here in (q, gallery.in_float64(q)):
             whole = torch.zeros(50).long(), torch.full((50,), 50)
-            found, error = gallery._distances(here, *whole)
+            found, error = search._distances(gallery, here, *whole)
             assert ((found.double() - exact).abs() <= error.double()).all()
 
 
