@@ -359,8 +359,8 @@ def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
             raise HierarchyError(
                 f"{int(lacking.sum())} of {len(references)} references have no "
                 f"{partner}: sample {int(references[lacking][0])} of fine class "
-                f"{name!r} (coarse class {coarse!r}) {hierarchy.lacking()[name]}; leave "
-                "such samples out of the references (Hierarchy.references() lists the "
+                f"{name!r} (coarse class {coarse!r}) {hierarchy.lacking()[name]}; "
+                "leave such samples out of the references (Hierarchy.references() lists the "
                 "usable ones)"
             )
     return references

@@ -194,13 +194,16 @@ def test_counts_and_draws_reach_every_partner_equally(labels):
             return h.fine[r].expand(len(u))
 
         def at(u, place):
-            return torch.tensor(place).expand(len(u))
+            return torch.as_tensor(place).expand(len(u))
 
         counts = h.partners(h.fine[[r]])[:, 0].tolist()
         assert counts == [len(pps), len(pns), len(ns)]
         assert h.partners(h.fine[[r]], own=0)[0] == len(pps) + 1
         draws = [
-            (pps, lambda u: h.draw_positive_positive(fine(u), at(u, h.place[r]), u)),
+            (
+                pps,
+                lambda u, r=r: h.draw_positive_positive(fine(u), at(u, h.place[r]), u),
+            ),
             # One that is no sample itself may have any of the class.
             (
                 sorted([*pps, r]),

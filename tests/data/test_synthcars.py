@@ -267,7 +267,7 @@ def test_a_forbidden_cache_folder_is_told_once(monkeypatch):
 
     monkeypatch.setattr(np, "load", forbidden)
     monkeypatch.setattr(os, "replace", forbidden)
-    with pytest.warns(UserWarning, match=r"cannot keep.*QSEL_CACHE") as told:
+    with pytest.warns(UserWarning, match=r"cannot be kept.*QSEL_CACHE") as told:
         assert len(synthcars(**SMALL).test) == 98
     assert len(told) == 1
 
