@@ -305,8 +305,8 @@ def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
     good = scores.ndim == 2 and len(scores) and labels.dtype == torch.int64
     if not good or labels.shape != scores.shape[:1]:
         raise ValueError(
-            f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} labels of "
-            f"shape {tuple(labels.shape)}; expected (B, classes) and int64 (B,) with B "
+            f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} labels "
+            f"of shape {tuple(labels.shape)}; expected (B, classes) and int64 (B,), B "
             "of at least 1"
         )
     # On CUDA looking would wait for the device, which refuses such labels itself.
