@@ -305,23 +305,20 @@ def load_model(
         raise RunError(
             f"no trained network at {path}; run `qsel train` with --out first"
         )
-    no_network = (
-        f"{path} is no network that `qsel train` wrote; remove the folder and train "
-        "again"
-    )
     device = device or best_device()
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         shapes = {name: tuple(value.shape) for name, value in state.items()}
     except Exception as error:  # torch raises whatever it stumbles over
-        raise RunError(no_network) from error
+        raise RunError(
+            f"{path} is no network that `qsel train` wrote; remove the folder and "
+            "train again"
+        ) from error
     config = setup.config
     if not config.freeze:  # the file holds the trunk's weights too
         config = replace(config, weights=None)
     model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if not shapes.keys() & expected.keys():
-        raise RunError(no_network)
     if shapes != expected:
         raise RunError(
             f"the network in {path} {_misfit(shapes, expected, setup, folder)}"
@@ -364,6 +361,8 @@ def _misfit(
             return (
                 f"was trained with {was}, not {now}; leave these settings as recorded"
             )
+    if not saved.keys() & expected.keys():
+        return "has none of the expected tensors; remove the folder and train again"
     name = unlike[0]
     return (
         f"holds {name} of shape {saved.get(name, 'none')}, but the settings make it "

@@ -17,7 +17,7 @@ Slices = tuple[Tensor, Tensor]  # (B,) and (B,): from a place to the one before 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """B of the points ``given``, (P, D): which, seen from a gallery's mean, and |x|²."""
+    """B of the points ``given``, (P, D), seen from a gallery's mean, and |x|²."""
 
     given: Tensor
     which: Tensor  # (B,)

@@ -21,8 +21,7 @@ class Hierarchy:
     """Coarse and fine labels of N samples, numbered without gaps.
 
     Samples are sorted by coarse, then fine class, then index: sample ``order[p]``
-    stands at place p. So every class is one slice of places, and all but this class
-    two, which makes it cheap to search a class or to draw from it.
+    stands at place p. So every class is a slice, to be searched or drawn from.
 
     Attributes:
         fine: (N,) int64, the fine class of each sample, 0 … F-1.
@@ -89,20 +88,19 @@ class Hierarchy:
             ([1, 0, 1], (3, 7))
         """
         for level, labels in (("fine", fine), ("coarse", coarse)):
-            if not isinstance(labels, Tensor):
-                raise HierarchyError(
-                    f"{level} labels are a {type(labels).__name__}; expected a torch "
-                    "tensor (torch.as_tensor makes one)"
-                )
-            if labels.ndim != 1 or labels.is_floating_point():
-                raise HierarchyError(
-                    f"{level} labels are {labels.dtype} of shape "
-                    f"{tuple(labels.shape)}; expected integers of shape (N,)"
-                )
+            what = type(labels).__name__
+            if isinstance(labels, Tensor):
+                what = f"{labels.dtype} of shape {tuple(labels.shape)}"
+                if labels.ndim == 1 and not labels.is_floating_point():
+                    continue
+            raise HierarchyError(
+                f"{level} labels are {what}; expected a torch tensor, integers of "
+                "shape (N,)"
+            )
         if fine.device != coarse.device:
             raise HierarchyError(
-                f"{len(fine)} fine labels on {fine.device}, {len(coarse)} coarse "
-                f"labels on {coarse.device}; expected both on one device"
+                f"fine labels on {fine.device}, coarse labels on {coarse.device}; "
+                "expected both on one device"
             )
         levels = [labels.unique(return_inverse=True) for labels in (fine, coarse)]
         names = [tuple(numbers.tolist()) for numbers, _ in levels]
@@ -171,7 +169,10 @@ class Hierarchy:
             fine: (B,) fine classes.
             own: 1 where the reference is one of the N samples, 0 where it is not.
         """
-        of_fine, of_coarse = self.fine_size[fine], self.coarse_size[self._above(fine)]
+        of_fine, of_coarse = (
+            self.fine_size[fine],
+            self.coarse_size[self.coarse_of_fine[fine]],
+        )
         return torch.stack([of_fine - own, of_coarse - of_fine, len(self) - of_coarse])
 
     def lacking(self) -> dict[str, str]:
@@ -250,14 +251,15 @@ class Hierarchy:
 
     def fine_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) first and (B,) last place, plus one, of fine classes (B,)."""
-        size = self.fine_size[self._fine_order]
-        stop = size.cumsum(0)[_inverse(self._fine_order)[fine]]
+        ends = self.fine_size[self._fine_order].cumsum(0)
+        stop = ends[_inverse(self._fine_order)[fine]]
         return stop - self.fine_size[fine], stop
 
     def coarse_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """The same for the coarse classes of fine classes (B,)."""
-        stop = self.coarse_size.cumsum(0)[self._above(fine)]
-        return stop - self.coarse_size[self._above(fine)], stop
+        coarse = self.coarse_of_fine[fine]
+        stop = self.coarse_size.cumsum(0)[coarse]
+        return stop - self.coarse_size[coarse], stop
 
     def draw_positive_positive(self, fine: Tensor, place: Tensor, u: Tensor) -> Tensor:
         """(B,) another sample of fine classes than that at a place, by u in [0, 1).
@@ -282,14 +284,10 @@ class Hierarchy:
 
     def draw_sibling(self, fine: Tensor, u: Tensor) -> Tensor:
         """(B,) another fine class of the same coarse class, by u in [0, 1)."""
-        siblings = self.coarse_of_fine.bincount(minlength=len(self.coarse_names))
-        above = self._above(fine)
-        first = siblings.cumsum(0)[above] - siblings[above]
-        place = first + _pick(u, siblings[above] - 1)
-        return self._fine_order[place + (place >= _inverse(self._fine_order)[fine])]
-
-    def _above(self, fine: Tensor) -> Tensor:
-        return self.coarse_of_fine[fine]
+        siblings, coarse = self.coarse_of_fine.bincount(), self.coarse_of_fine[fine]
+        first = siblings.cumsum(0)[coarse] - siblings[coarse]
+        drawn = first + _pick(u, siblings[coarse] - 1)
+        return self._fine_order[drawn + (drawn >= _inverse(self._fine_order)[fine])]
 
     def _draw(self, among: tuple, without: tuple, u: Tensor) -> Tensor:
         """(B,) a sample at places of one slice, but for another within it."""
@@ -310,21 +308,17 @@ def _inverse(order: Tensor) -> Tensor:
     return inverse
 
 
-def _check(labels: Tensor, names: tuple[str, ...], level: str) -> None:
+def _check(labels: Tensor, names: tuple, level: str) -> None:
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise HierarchyError(
             f"{level} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
             "expected int64 of shape (N,)"
         )
     if not len(labels):
-        raise HierarchyError(
-            "no samples: a hierarchy needs at least one labelled image"
-        )
+        raise HierarchyError("no samples: a hierarchy needs a labelled image")
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
-        raise HierarchyError(
-            f"two {level} classes are both named {twice!r}; rename one"
-        )
+        raise HierarchyError(f"two {level} classes are named {twice!r}; rename one")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(names):
         raise HierarchyError(

@@ -306,7 +306,7 @@ def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
     if not good or labels.shape != scores.shape[:1]:
         raise ValueError(
             f"{level} scores of shape {tuple(scores.shape)} and {labels.dtype} labels "
-            f"of shape {tuple(labels.shape)}; expected (B, classes) and int64 (B,) with B "
+            f"of shape {tuple(labels.shape)}; expected (B, classes) and int64 (B,), B "
             "of at least 1"
         )
     # On CUDA looking would wait for the device, which refuses such labels itself.

@@ -60,9 +60,6 @@ def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
     Returns:
         "images" and "R@1", each with one count a class, in the order of the labels.
 
-    Raises:
-        ValueError: as ``recall_at_k``.
-
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
         >>> hits_by_class(x, torch.tensor([0, 0, 1, 1]))
@@ -99,9 +96,8 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
     """
     _check_labels(embeddings, labels)
     r = _others_of_class(embeddings, labels)
-    return _average_precision(
-        _same_class_neighbors(embeddings, labels, int(r.max())), r
-    )
+    hit = _same_class_neighbors(embeddings, labels, int(r.max()))
+    return _average_precision(hit, r)
 
 
 def retrieval(
@@ -113,9 +109,6 @@ def retrieval(
         embeddings: (N, D) floating point.
         labels: (N,) integer labels.
         ks: the values of K, each from 1 to N - 1.
-
-    Raises:
-        ValueError: as ``recall_at_k`` and ``map_at_r``.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
@@ -194,10 +187,8 @@ def _average_precision(hit: Tensor, r: Tensor) -> float:
 
 
 def _check_ks(ks: Sequence[int]) -> None:
-    if not ks:
-        raise ValueError("no K given; expected at least one, such as ks=(1, 2, 4, 8)")
-    if min(ks) < 1:
-        raise ValueError(f"K={min(ks)}; expected K from 1 to N - 1")
+    if not ks or min(ks) < 1:
+        raise ValueError(f"ks={tuple(ks)}; expected at least one K, from 1 to N - 1")
 
 
 def _check_labels(embeddings: Tensor, labels: Tensor) -> float:

@@ -176,7 +176,7 @@ def _nominate(
     limit = limits[:, -1:].clamp_max(torch.finfo(dtype).max)
     opened = lowest <= limit
     many = torch.zeros_like(q.which)
-    if int(opened.sum()) > 4 * k * len(q):
+    if 4 * int(opened.sum()) > opened.numel():
         count = (d <= limit).sum(1)
         many = count.where(count > few, 0)
         limits[many > 0] = -torch.inf
@@ -191,11 +191,17 @@ def _nominate(
 def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
     """(B, k) the best samples of what was found, and what was found of them."""
     row, place, low, slack = (torch.cat(parts) for parts in zip(*found, strict=True))
+    k, own = limits.shape[1], rounding(q.x.dtype, q.x.shape[1])[0] * q.squares
+    # The k-th lowest upper bound of single samples; that of tiles was higher.
+    high = low + 2 * (slack + own[row])
+    by_high = high.argsort()
+    by_high = by_high[row[by_high].argsort(stable=True)]
+    last = by_high[ranks(row[by_high]) == k - 1]
+    limits[row[last], -1] = limits[row[last], -1].minimum(high[last].to(low.dtype))
     kept = low <= limits[row, -1]
     row, place, low, slack = row[kept], place[kept], low[kept], slack[kept]
-    error = torch.zeros_like(q.squares).scatter_reduce_(0, row, slack, "amax")
-    error += rounding(q.x.dtype, q.x.shape[1])[0] * q.squares
-    chosen, pair = _rank(gallery, q, row, place, low + slack, error, limits.shape[1])
+    error = own.scatter_reduce(0, row, slack, "amax", include_self=False) + own
+    chosen, pair = _rank(gallery, q, row, place, low + slack, error, k)
     pair = pair[pair >= 0]
     return chosen, (row[pair], place[pair], low[pair], slack[pair])
 

@@ -201,14 +201,7 @@ class Quadruplets:
 
     def stack(self) -> Tensor:
         """(4, B) int64, the rows R, P⁺, P⁻, N."""
-        return torch.stack(
-            [
-                self.reference,
-                self.positive_positive,
-                self.positive_negative,
-                self.negative,
-            ]
-        )
+        return torch.stack([*vars(self).values()])
 
 
 def select_quadruplets(
@@ -334,15 +327,14 @@ def beside(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
 
 
 def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
-    if not isinstance(references, Tensor):
+    what, good = type(references).__name__, isinstance(references, Tensor)
+    if good:
+        what = f"{references.dtype} of shape {tuple(references.shape)}"
+        good = references.ndim == 1 and references.dtype == torch.int64
+    if not good or not len(references):
         raise ValueError(
-            f"references are a {type(references).__name__}; expected a torch tensor of "
-            "int64 indices"
-        )
-    if references.ndim != 1 or references.dtype != torch.int64 or not len(references):
-        raise ValueError(
-            f"references are {references.dtype} of shape {tuple(references.shape)}; "
-            "expected int64 indices of shape (B,) with B of at least 1"
+            f"references are {what}; expected a torch tensor, int64 indices of shape "
+            "(B,) with B of at least 1"
         )
     references = references.to(hierarchy.fine.device)
     low, high, n = int(references.min()), int(references.max()), len(hierarchy)
@@ -358,9 +350,8 @@ def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
             coarse = hierarchy.coarse_names[hierarchy.coarse_of_fine[f]]
             raise HierarchyError(
                 f"{int(lacking.sum())} of {len(references)} references have no "
-                f"{partner}: sample {int(references[lacking][0])} of fine class "
-                f"{name!r} (coarse class {coarse!r}) {hierarchy.lacking()[name]}; "
-                "leave such samples out of the references (Hierarchy.references() lists the "
-                "usable ones)"
+                f"{partner}: sample {int(references[lacking][0])} is of fine class "
+                f"{name!r} (coarse class {coarse!r}), which {hierarchy.lacking()[name]}"
+                "; leave such samples out (Hierarchy.references() lists the usable)"
             )
     return references

@@ -59,9 +59,12 @@ def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
 
 
 def squared_norms(x: Tensor) -> Tensor:
-    """(N,) |x|² in float64."""
-    parts = x.split(max(1, PAIR_BYTES // (8 * x.shape[1])))
-    return torch.cat([part.double().square().sum(1) for part in parts])
+    """(N,) |x|² in float64, off by at most 33 roundings of x's own type."""
+    found = []
+    for rows in x.split(max(1, PAIR_BYTES // x.shape[1])):
+        pieces = rows.square().split(32, dim=1)
+        found.append(sum(piece.sum(1).double() for piece in pieces))
+    return torch.cat(found)
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor, out: Tensor) -> None:
@@ -74,14 +77,14 @@ def rounding(dtype: torch.dtype, d: int) -> tuple[float, float]:
     """r and t: |a|² + |b|² - 2ab in D dimensions is off by ≤ r (|a|² + 2|b|²) + t.
 
     A sum of D products is off by at most D roundings, of half an eps each, of the sum
-    of absolute values |b|² + 2Σ|a_i b_i| ≤ |a|² + 2|b|²; the vectors, |b|² and the sum
-    are rounded a few times more. In float64 |a|² and |b|² are as far off again. Below
-    ``tiny`` a product may vanish altogether.
+    of absolute values |b|² + 2Σ|a_i b_i| ≤ |a|² + 2|b|²; the vectors, |a|², |b|² and
+    what is made of them are rounded less than 48 times more. In float64 |a|² and |b|²
+    are as far off again. Below ``tiny`` a product may vanish altogether.
 
     TF32 keeps 11 bits of a factor and bfloat16 8; cut off, the product of two is off by
     2⁻⁹ or 2⁻⁶, and twice that is on the safe side.
     """
-    terms, number = d + 16, torch.finfo(dtype)
+    terms, number = d + 48, torch.finfo(dtype)
     if dtype == torch.float64:
         return terms * number.eps, 4 * terms * number.tiny
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)

@@ -578,7 +578,7 @@ def test_every_wrong_setting_is_named_before_the_data_is_loaded(qsel, monkeypatc
     for words in (["train"], ["table1"], ["tune", "--out", "a.json"], ["ablations"]):
         monkeypatch.chdir(ROOT)
         refused(qsel(*words, "--preset", "laptop", *wrong), *says)
-    refused(qsel("train", "--set", "a", "--set", "seed=3"), "--set a", "--set seed=3")
+    refused(qsel("train", "--set", "a", "--set", "seed=3"), "--set 'a'", "--set seed=3")
 
 
 @pytest.mark.parametrize(

@@ -193,22 +193,16 @@ def test_counts_and_draws_reach_every_partner_equally(labels):
         def fine(u, r=r):
             return h.fine[r].expand(len(u))
 
-        def at(u, place):
-            return torch.as_tensor(place).expand(len(u))
+        def positive(u, place=h.place[r], r=r):
+            return h.draw_positive_positive(fine(u, r), place.expand(len(u)), u)
 
         counts = h.partners(h.fine[[r]])[:, 0].tolist()
         assert counts == [len(pps), len(pns), len(ns)]
         assert h.partners(h.fine[[r]], own=0)[0] == len(pps) + 1
         draws = [
-            (
-                pps,
-                lambda u, r=r: h.draw_positive_positive(fine(u), at(u, h.place[r]), u),
-            ),
+            (pps, positive),
             # One that is no sample itself may have any of the class.
-            (
-                sorted([*pps, r]),
-                lambda u: h.draw_positive_positive(fine(u), at(u, len(h)), u),
-            ),
+            (sorted([*pps, r]), lambda u: positive(u, torch.tensor(len(h)))),
             (pns, lambda u: h.draw_positive_negative(fine(u), u)),
             (ns, lambda u: h.draw_negative(fine(u), u)),
             (
@@ -233,9 +227,13 @@ def test_a_label_under_two_coarse_ones_is_named():
 )
 def test_labels_that_are_not_a_row_of_integers(bad):
     good = torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(HierarchyError, match="fine labels are .*expected integers"):
+    with pytest.raises(
+        HierarchyError, match="fine labels are .*expected a torch tensor, integers"
+    ):
         Hierarchy.from_labels(bad, good)
-    with pytest.raises(HierarchyError, match="coarse labels are .*expected integers"):
+    with pytest.raises(
+        HierarchyError, match="coarse labels are .*expected a torch tensor, integers"
+    ):
         Hierarchy.from_labels(good, bad)
 
 
@@ -272,8 +270,8 @@ def test_from_names_refuses(fine, coarse, said):
         ([0, 0], [0, 0], "ab", "c", "fine class 'b' has no sample"),
         ([0, 1], [0, 0], "ab", "cd", "coarse class 'd' has no sample"),
         ([0, 1], [0, 1, 1], "ab", "cd", "coarse class of 3 fine classes, but there"),
-        ([0, 1], [0, 0], "aa", "c", "two fine classes are both named 'a'"),
-        ([0, 1], [0, 1], "ab", "cc", "two coarse classes are both named 'c'"),
+        ([0, 1], [0, 0], "aa", "c", "two fine classes are named 'a'"),
+        ([0, 1], [0, 1], "ab", "cc", "two coarse classes are named 'c'"),
     ],
 )
 def test_labels_that_are_no_hierarchy(

@@ -248,7 +248,7 @@ class TestErrors:
             recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
 
     def test_no_k(self):
-        with pytest.raises(ValueError, match="no K given"):
+        with pytest.raises(ValueError, match=r"ks=\(\); expected at least one K"):
             recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ())
 
     @pytest.mark.parametrize("metric", METRICS)
@@ -278,7 +278,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("ks", [(0, 1), (-1, 2)])
     def test_k_below_one(self, ks):
-        with pytest.raises(ValueError, match=f"K={ks[0]}; expected K from 1"):
+        with pytest.raises(ValueError, match=rf"ks=\({ks[0]}.*expected .*K, from 1"):
             recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
 
     @pytest.mark.parametrize("metric", METRICS)

@@ -150,7 +150,7 @@ class TestRefusals:
     def test_classes(self):
         with pytest.raises(HierarchyError, match="one coarse class.*at least two"):
             QuadrupletMiner(torch.zeros(3, dtype=torch.int64))
-        with pytest.raises(HierarchyError, match="expected integers"):
+        with pytest.raises(HierarchyError, match="expected a torch tensor, integers"):
             QuadrupletMiner(torch.zeros(3))
 
     def test_labels_out_of_range(self):

@@ -1,4 +1,4 @@
-"""Exact neighbours against float64 brute force: ties, copies, what rounding does."""
+"""Exact neighbours against float64 brute force: ties, copies, rounding."""
 
 import math
 

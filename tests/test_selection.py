@@ -639,7 +639,7 @@ class TestRefusals:
         [
             (torch.tensor([0, 60]), "from 0 to 60, but there are 60 .*0 to 59"),
             (torch.tensor([-1, 5]), "from -1 to 5"),
-            (torch.tensor([0.0]), r"float32 of shape \(1,\); expected int64"),
+            (torch.tensor([0.0]), r"float32 of shape \(1,\); expected .* int64"),
             (torch.tensor([[0]]), r"shape \(1, 1\)"),
             (torch.tensor([], dtype=torch.int64), "B of at least 1"),
         ],
@@ -664,11 +664,11 @@ class TestRefusals:
 
     def test_what_is_no_tensor(self):
         x, f, c, r = self.points, self.fine, self.coarse, self.everyone
-        with pytest.raises(ValueError, match="fine labels are a ndarray"):
+        with pytest.raises(ValueError, match="fine labels are ndarray"):
             select_quadruplets(x, f.numpy(), c, r)
-        with pytest.raises(ValueError, match="coarse labels are a list"):
+        with pytest.raises(ValueError, match="coarse labels are list"):
             select_quadruplets(x, f, c.tolist(), r)
-        with pytest.raises(ValueError, match="references are a list"):
+        with pytest.raises(ValueError, match="references are list"):
             select_quadruplets(x, f, c, [0, 1])
 
     def test_values_whose_squares_overflow(self):

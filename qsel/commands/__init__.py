@@ -67,7 +67,7 @@ def pairs(settings: list[str] | None) -> dict[str, str]:
     for setting in settings or ():
         name, equals, value = (part.strip() for part in setting.partition("="))
         if not (name and equals and value):
-            wrong.append(f"--set {setting}: expected name=value")
+            wrong.append(f"--set {setting!r}: expected name=value")
         elif name in ("method", "seed"):  # they also name the run, and its preset
             wrong.append(
                 f"--set {setting}: method and seed are no settings of a preset; give "
