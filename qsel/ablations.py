@@ -266,7 +266,7 @@ def run(
     seeds: int = SEEDS,
     names: Sequence[str] | None = None,
     settings: Mapping[str, object] | None = None,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> None:
     """Run what is missing; what is done is kept. One failure does not stop the others.
 
@@ -277,7 +277,7 @@ def run(
         seeds: runs of each row: seeds 0, 1, …
         names: of ``SWITCHES``; by default all.
         settings: changes to the preset that all runs share.
-        workers: processes that decode image files.
+        workers: processes that decode image files, see ``qsel.inputs.Images``.
 
     Raises:
         ValueError: see ``jobs``, or a data set without the options asked of it.

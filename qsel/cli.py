@@ -31,7 +31,9 @@ Settings = Annotated[
         "names stand in qsel/config.py.",
     ),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Decoding processes; default: cores, up to 8.")
+]
 
 
 @app.command("data")
@@ -44,7 +46,7 @@ def data_command(
     check: Annotated[
         bool, typer.Option(help="Decode every image, and name those that cannot be.")
     ] = False,
-    workers: Workers = 2,
+    workers: Workers = None,
 ) -> None:
     """Describe a data set: classes, images, what can be a reference.
 
@@ -96,7 +98,7 @@ def train(
             "anew. A finished run stays as it is."
         ),
     ] = True,
-    workers: Workers = 0,
+    workers: Workers = None,
 ) -> None:
     """Train one network and record the run.
 
@@ -133,7 +135,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `qsel train` wrote.")],
     data: Data | None = None,
     settings: Settings = None,
-    workers: Workers = 0,
+    workers: Workers = None,
 ) -> None:
     """Evaluate a trained network on the unseen classes of a data set.
 
@@ -256,7 +258,7 @@ def ablations(
     ] = None,
     runs: Annotated[str, typer.Option(help="Folder that holds all runs.")] = "runs",
     settings: Settings = None,
-    workers: Workers = 0,
+    workers: Workers = None,
 ) -> None:
     """Take one decision otherwise at a time, and run the rows that it concerns.
 

@@ -15,10 +15,11 @@ from qsel.config import Config, preset
 from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
+from qsel.machine import fresh_settings
 from qsel.methods import UNTRAINED
 from qsel.metrics import hits_by_class
 from qsel.runs import Record, RunError, command, versions
-from qsel.storage import written_whole
+from qsel.storage import first_line, written_whole
 from qsel.training import (
     best_device,
     embed,
@@ -53,11 +54,12 @@ class Setup:
     config: Config
 
 
+@fresh_settings()
 def run(
     setup: Setup,
     folder: Path,
     device: torch.device | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     team: Team = ALONE,
 ) -> Record:
     """Train, evaluate and record; or return the record of a run that is done.
@@ -69,7 +71,7 @@ def run(
         setup: what is asked for.
         folder: of this run alone.
         device: by default the fastest at hand.
-        workers: processes that decode image files.
+        workers: processes that decode image files, see ``qsel.inputs.Images``.
         team: the processes that do it together; they share the folder, and the first
             one writes.
 
@@ -131,8 +133,9 @@ def run(
     return record
 
 
-@torch.inference_mode()
-def untrained(setup: Setup, device: torch.device, workers: int = 0) -> Tensor:
+@fresh_settings()
+@torch.no_grad()
+def untrained(setup: Setup, device: torch.device, workers: int | None = None) -> Tensor:
     """What the unseen classes look like without any training: (N, features).
 
     "start": the trunk's own features. "raw_pixels": the evaluation crop, shrunk to 32
@@ -176,12 +179,15 @@ def finished(setup: Setup, folder: Path) -> Record | None:
 
 
 def load_model(
-    setup: Setup, folder: Path, device: torch.device | None = None, workers: int = 0
+    setup: Setup,
+    folder: Path,
+    device: torch.device | None = None,
+    workers: int | None = None,
 ) -> tuple[nn.Module, Images | Features, Images | Features]:
     """The trained network of a run, with its training and test inputs.
 
     Raises:
-        RunError: no network in the folder.
+        RunError: no network in the folder, or one that cannot be read or does not fit.
     """
     path = folder / "model.pt"
     if not path.is_file():
@@ -193,7 +199,18 @@ def load_model(
     if not config.freeze:  # the file holds the trunk's weights too
         config = replace(config, weights=None)
     model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # broken bytes raise anything
+        raise RunError(
+            f"the network in {path} cannot be read ({first_line(error)}); remove "
+            f"{folder} and run `qsel train` again"
+        ) from error
+    if not isinstance(state, dict) or not state.keys() & model.state_dict().keys():
+        raise RunError(
+            f"{path} holds no network of this kind; expected what `qsel train` writes: "
+            f"remove {folder} and train again"
+        )
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

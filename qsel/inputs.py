@@ -5,10 +5,18 @@ Both kinds offer the same two things: ``stream`` for training batches, augmented
 """
 
 import hashlib
+import math
+import multiprocessing
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -16,9 +24,10 @@ from tqdm import tqdm
 
 from qsel.config import Config
 from qsel.crops import random_crops
-from qsel.data.loading import ImageSet
+from qsel.data.loading import ImageSet, read_image
 from qsel.distributed import ALONE, Team
-from qsel.storage import cache_folder, written_whole
+from qsel.machine import available_cores, fresh_settings
+from qsel.storage import cache_path, load_or_make
 
 # Of the ImageNet images that torchvision's weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -32,11 +41,16 @@ class Images:
         images: the data set.
         config: ``image_size``, ``resize``, ``augment``, ``crop_scale``.
         device: where batches go.
-        workers: processes that decode files; images in memory need none.
+        workers: processes that decode files; by default one for each core, 8 at most.
+            Their number changes no result. Images in memory need none.
     """
 
     def __init__(
-        self, images: ImageSet, config: Config, device: torch.device, workers: int = 0
+        self,
+        images: ImageSet,
+        config: Config,
+        device: torch.device,
+        workers: int | None = None,
     ):
         size, smallest = config.image_size, config.crop_scale
         plain = [
@@ -49,7 +63,9 @@ class Images:
         ]
         self.images = images
         self.device = device
-        self.workers = workers
+        self.workers = _default_workers() if workers is None else workers
+        if images.pixels is None:  # a frozen trunk sees each image once
+            self._files = _Files(images, _needed_side(config), keep=not config.freeze)
         self._plain = v2.Compose(plain)
         if not config.augment:
             self._augmented = self._plain
@@ -106,15 +122,107 @@ class Images:
         if pixels is not None:  # all of one size: a batch at once
             return (transform(pixels[b].to(self.device)) for b in batches)
         return DataLoader(
-            _Transformed(self.images, transform),
+            _Transformed(self._files, transform),
             batch_sampler=batches,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
         )
 
 
+def _default_workers() -> int:
+    """Processes that decode: one for each core that this process has, 8 at most."""
+    kinds = multiprocessing.get_all_start_methods()  # the default is the first
+    if (multiprocessing.get_start_method(allow_none=True) or kinds[0]) != "fork":
+        return 0  # processes of other kinds run a script without a main guard again
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # as torchrun started them
+    return max(1, min(available_cores() // together, 8))
+
+
+def _needed_side(config: Config) -> int:
+    """Pixels of an image's shorter side that evaluation and random crops can use.
+
+    The smallest random crop has ``crop_scale`` of the area, so about the square root
+    of that of each side: it still has as many pixels as the network is given, and no
+    crop is blown up that need not be. A crop of all has twice as many, so that to
+    shrink it a second time blurs it little.
+    """
+    if not config.augment:
+        return config.resize
+    most = max(2, 1 / math.sqrt(config.crop_scale))  # times what the network is given
+    return max(config.resize, math.ceil(config.image_size * most))
+
+
+class _Files(Dataset):
+    """Image files; those much larger than needed are shrunk once and kept so.
+
+    An image with up to twice the pixels a side that are needed is given as it is. A
+    larger one is decoded at a lower resolution, of at least those twice, where its
+    format can, and shrunk to what is needed: a (3, H, W) array in the cache, which all
+    epochs and all runs read. It is the same image where there is no room to keep it.
+
+    Args:
+        images: a data set of files.
+        side: pixels of the shorter side that are needed.
+        keep: whether the shrunk images are kept.
+    """
+
+    def __init__(self, images: ImageSet, side: int, keep: bool):
+        self.images, self.side = images, side
+        # Found here, not in every process that decodes: a fingerprint takes time.
+        self.copies = (
+            cache_path(f"images/{images.fingerprint}-{side}") if keep else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        if not self._is_large(i):
+            return self.images[i]
+        copy = self.copies and self.copies / f"{i}.npy"
+        if not copy or not (copy.exists() or _has_room(self.copies)):
+            return self._shrunk(i)
+        make = partial(self._shrunk, i)
+        return load_or_make(copy, self._read_copy, make, _save_array)
+
+    def _is_large(self, i: int) -> bool:
+        try:
+            with Image.open(self.images.paths[i]) as image:  # reads the size alone
+                return min(image.size) > 2 * self.side
+        except Exception:  # reading the image will say what is wrong with it
+            return False
+
+    def _shrunk(self, i: int) -> Tensor:
+        image = read_image(self.images.paths[i], at_least=2 * self.side)
+        return v2.functional.resize(image, self.side, antialias=True)
+
+    def _read_copy(self, path: Path) -> Tensor:
+        array = np.load(path, allow_pickle=False)
+        if array.dtype != np.uint8 or array.ndim != 3 or len(array) != 3:
+            raise ValueError(f"{array.dtype} of shape {array.shape}")
+        if min(array.shape[1:]) != self.side:
+            raise ValueError(f"{array.shape[1:]} pixels instead of {self.side}")
+        return torch.from_numpy(array)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether a tenth of the disk, and 5 GB, are free: copies take no more than that.
+
+    An image of 224 pixels and crops from 0.2 of the area on takes about a megabyte.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    disk = shutil.disk_usage(folder)
+    return disk.free > max(5e9, 0.1 * disk.total)
+
+
+def _save_array(image: Tensor, path: Path) -> None:
+    with path.open("wb") as file:  # to a name, numpy would add an ending
+        np.save(file, image.numpy())
+
+
 class _Transformed(Dataset):
-    def __init__(self, images: ImageSet, transform: v2.Transform):
+    def __init__(self, images: Dataset, transform: v2.Transform):
         self.images, self.transform = images, transform
 
     def __len__(self) -> int:
@@ -148,6 +256,7 @@ class Features:
         self._standardised = standardised
 
     @cached_property
+    @fresh_settings()
     def features(self) -> Tensor:
         """(N, features), standardised."""
         # Not before the first use: until then a stored network may be loaded.
@@ -163,13 +272,15 @@ class Features:
         yield self.features[team.share(len(self.features))]
 
 
-@torch.inference_mode()
+@fresh_settings()
+@torch.no_grad()
 def frozen_features(
     trunk: nn.Module,
     images: ImageSet,
     config: Config,
     device: torch.device,
-    workers: int = 0,
+    workers: int | None = None,
+    width: int | None = None,
 ) -> Tensor:
     """Features of all images, not augmented, computed once and cached.
 
@@ -180,7 +291,8 @@ def frozen_features(
         images: the data set.
         config: ``trunk``, ``resize`` and ``image_size``.
         device: where the trunk runs.
-        workers: processes that decode.
+        workers: processes that decode, see ``Images``.
+        width: how many features there are, if known: cached ones are checked.
 
     Returns:
         (N, features) float32 on the CPU.
@@ -188,12 +300,24 @@ def frozen_features(
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = hashlib.sha256(images.fingerprint.encode())
     key.update(repr((config.trunk, config.resize, config.image_size)).encode())
+    if images.pixels is None:
+        key.update(b"large ones shrunk")  # other features than of whole images
     for name, value in trunk.state_dict().items():
         key.update(name.encode() + value.cpu().numpy().tobytes())
-    path = cache_folder() / "features" / f"{key.hexdigest()[:24]}.pt"
-    if not path.exists():
-        batches = Images(images, config, device, workers).everything()
-        features = torch.cat([trunk(batch).float().cpu() for batch in batches])
-        with written_whole(path) as unfinished:
-            torch.save(features, unfinished)
-    return torch.load(path, weights_only=True)
+    plain = replace(config, augment=False)
+
+    def make() -> Tensor:
+        batches = Images(images, plain, device, workers).everything()
+        return torch.cat([trunk(batch).float().cpu() for batch in batches])
+
+    def load(path: Path) -> Tensor:
+        features = torch.load(path, weights_only=True)
+        expected = (len(images), features.shape[1] if width is None else width)
+        if features.shape != expected or features.dtype != torch.float32:
+            raise ValueError(f"{features.dtype} of shape {tuple(features.shape)}")
+        if not features.isfinite().all():
+            raise ValueError("features that are not finite")
+        return features
+
+    path = cache_path(f"features/{key.hexdigest()[:24]}.pt")
+    return load_or_make(path, load, make, torch.save)

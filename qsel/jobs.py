@@ -12,6 +12,8 @@ from queue import Queue
 
 import torch
 
+from qsel.machine import available_cores
+
 
 @dataclass(frozen=True)
 class Job:
@@ -51,7 +53,7 @@ def side_by_side(
         One text for each job that failed.
     """
     gpus = _gpus()
-    at_once = at_once or len(gpus) or min(4, os.cpu_count() or 1)
+    at_once = at_once or len(gpus) or min(4, available_cores())
     free: Queue[str | None] = Queue()
     for i in range(at_once):
         free.put(gpus[i % len(gpus)] if gpus else None)

@@ -11,6 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from qsel.config import Config
+from qsel.machine import fresh_settings
+from qsel.storage import first_line
 
 
 class ModelError(ValueError):
@@ -95,6 +97,7 @@ class EmbeddingModel(nn.Module):
         return self.head(self.trunk(images))
 
 
+@fresh_settings()
 def build_trunk(config: Config) -> tuple[nn.Module, int]:
     """The trunk a configuration names, and the width of its features.
 
@@ -192,7 +195,7 @@ def _call(name: str) -> nn.Module:
         trunk = getattr(importlib.import_module(module), function)()
     except Exception as error:  # a user's function may raise anything
         raise ModelError(
-            f"trunk={name!r} could not be made: {error}; expected "
+            f"trunk={name!r} could not be made: {first_line(error)}; expected "
             "'package.module:function', importable from here (see PYTHONPATH), called "
             "without arguments"
         ) from error
@@ -209,10 +212,10 @@ def _load(trunk: nn.Module, path: str) -> None:
     try:
         trunk.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"the weights in {path} could not be loaded: {reason}; expected the "
-            "state_dict of this trunk, saved with torch.save"
+            f"the weights in {path} could not be loaded: {first_line(error)}; expected "
+            "the state_dict of this trunk, saved whole with torch.save; give another "
+            "file, or weights=none"
         ) from error
 
 
@@ -224,7 +227,7 @@ def _width(trunk: nn.Module, config: Config) -> int:
     except Exception as error:
         raise ModelError(
             f"trunk={config.trunk!r} cannot take images of image_size="
-            f"{config.image_size} ({str(error).splitlines()[0]}); expected a module "
+            f"{config.image_size} ({first_line(error)}); expected a module "
             "that turns (B, 3, S, S) into (B, features), and a size that suits it"
         ) from error
     trunk.train(was_training)

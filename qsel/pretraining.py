@@ -10,23 +10,25 @@ import hashlib
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from qsel import crops
 from qsel.config import Config
 from qsel.data.synthcars import synthcars
 from qsel.inputs import Images
+from qsel.machine import fresh_settings
 from qsel.model import small_trunk
-from qsel.storage import cache_folder, written_whole
+from qsel.storage import cache_path, load_or_make
 
 SEED = 1000  # of the other cars; SynthCars' own default is 0
 IMAGES_PER_MODEL = 16
 STEPS, BATCH, RATE = 300, 64, 0.1
 
 
-def small_trunk_weights() -> Path:
-    """The file of the small trunk's pre-trained weights; trained now if need be.
+@fresh_settings()
+def small_trunk_weights() -> dict[str, Tensor]:
+    """The small trunk's pre-trained weights, from the cache or trained now.
 
     The same on every CPU of one kind: all that is random comes from one seed. The
     file's name carries a hash of what made it.
@@ -35,14 +37,34 @@ def small_trunk_weights() -> Path:
     augmentation = Path(crops.__file__).read_text(encoding="utf-8")
     made_of = (images.fingerprint, STEPS, BATCH, RATE, str(small_trunk()), augmentation)
     name = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
-    path = cache_folder() / "weights" / f"small-{name}.pt"
-    if not path.exists():
+
+    def make() -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            trunk = _classifier(images)
-        with written_whole(path) as unfinished:
-            torch.save(trunk.state_dict(), unfinished)
-    return path
+            return _classifier(images).state_dict()
+
+    path = cache_path(f"weights/small-{name}.pt")
+    return load_or_make(path, _read_weights, make, torch.save)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file.
+
+    Raises:
+        ValueError: they are not those of a small trunk, or not finite.
+    """
+    weights = torch.load(path, weights_only=True)
+    with torch.device("meta"):  # shapes alone
+        expected = small_trunk().state_dict()
+    if not isinstance(weights, dict) or weights.keys() != expected.keys():
+        raise ValueError("not the weights of a small trunk")
+    for name, wanted in expected.items():
+        found = weights[name]
+        if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError(f"{name} has another shape or type")
+        if not found.isfinite().all():
+            raise ValueError(f"{name} is not finite")
+    return weights
 
 
 def _classifier(images) -> nn.Module:

@@ -1,21 +1,131 @@
-"""Folders, files written whole or not at all, locks, and where caches live."""
+"""Folders, files written whole or not at all, locks, and caches."""
 
 import errno
-import fcntl
 import os
-from collections.abc import Iterator
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
+
+T = TypeVar("T")
 
 # What a system says where a file cannot grow: the disk, the quota, the allowed size.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for qsel, or the one that QSEL_CACHE names."""
+    """The folder for what can be made again: QSEL_CACHE, or the user's cache folder.
+
+    Where it cannot be written to, a temporary one that goes when the process ends; a
+    warning says so once.
+    """
+    return _writable(_wanted_folder())
+
+
+def cache_path(name: str) -> Path:
+    """Where the file of this name is kept, or will be, in the cache folder.
+
+    A file that is there is read from a folder that cannot be written to, too.
+    """
+    there = _wanted_folder() / name
+    return there if os.path.exists(there) else cache_folder() / name
+
+
+def load_or_make(
+    path: Path,
+    load: Callable[[Path], T],
+    make: Callable[[], T],
+    save: Callable[[T, Path], object],
+) -> T:
+    """What a cached file holds; or what is made now, and kept for the next time.
+
+    A file that is cut off or holds something else is made again, with a warning. So is
+    one that cannot be kept, each time that it is asked for.
+
+    Args:
+        path: of the file, see ``cache_path``.
+        load: reads it; raises any exception if that is not what it should hold.
+        make: called if there is no file, or none that can be loaded.
+        save: writes what was made to a path that it is given.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "greeting.txt"
+        >>> def save(text: str, path: Path):
+        ...     path.write_text(text)
+        >>> load_or_make(path, Path.read_text, lambda: "hello", save)
+        'hello'
+        >>> load_or_make(path, Path.read_text, lambda: "not called", save)
+        'hello'
+    """
+    if os.path.exists(path):
+        try:
+            return load(path)
+        except Exception as error:  # broken bytes raise anything
+            warnings.warn(
+                f"the cached file {path} cannot be used ({first_line(error)}); making "
+                "it again",
+                stacklevel=2,
+            )
+    value = make()
+    try:
+        with written_whole(path) as unfinished:
+            save(value, unfinished)
+    except OSError as error:
+        warnings.warn(
+            f"the cached file {path} cannot be kept ({first_line(error)}), so it will "
+            "be made again the next time; set QSEL_CACHE to a folder that can be "
+            "written and has room",
+            stacklevel=2,
+        )
+    return value
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its kind if it says nothing.
+
+    Example:
+        >>> first_line(ValueError("too long\\nby far")), first_line(EOFError())
+        ('too long', 'EOFError')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()  # without the path, which the caller names
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _wanted_folder() -> Path:
     return Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
+
+
+@cache
+def _writable(folder: Path) -> Path:
+    """The folder itself, or a temporary one; found out, and told, once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        if error.errno in _FULL:  # what is in there can be read
+            return folder
+        instead = Path(_temporary_folder().name)
+        warnings.warn(
+            f"the cache folder {folder} cannot be written to ({first_line(error)}); "
+            f"until this process ends {instead} takes its place. Set QSEL_CACHE to a "
+            "folder that can be written, and nothing has to be made twice",
+            stacklevel=3,
+        )
+        return instead
+
+
+@cache
+def _temporary_folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="qsel-")
 
 
 def made(folder: Path) -> Path:
@@ -60,7 +170,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         'hello'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    own = f"{os.getpid()}-{threading.get_ident()}"  # of this process and thread
+    unfinished = path.with_name(f"{path.name}.{own}.part")
     try:
         yield unfinished
         os.replace(unfinished, path)
@@ -108,10 +219,13 @@ def locked(path: Path) -> Iterator[bool]:
         True
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = True
-        except BlockingIOError:
-            mine = False
-        yield mine
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,6 +1,5 @@
 """Table 1: the paper's rows as quoted, this package's runs beside them."""
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import metadata
 from pathlib import Path
@@ -67,14 +66,12 @@ def one_run(
         seed: which of its runs.
         runs: the folder that holds all runs.
         settings: changes to the preset.
-        workers: processes that decode image files; by default one for each core, 8 at
-            most. Their number changes no result.
+        workers: processes that decode image files, see ``qsel.inputs.Images``. Their
+            number changes no result.
 
     Returns:
         What was asked for, the record, and the folder that holds it and the network.
     """
-    if workers is None:
-        workers = min(os.cpu_count() or 1, 8)
     wanted = setup(datasets.load(source), source, preset_name, method, seed, settings)
     folder = run_folder(runs, source, preset_name, method, seed)
     return wanted, run(wanted, folder, workers=workers), folder

@@ -21,6 +21,7 @@ from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
+from qsel.machine import fresh_settings
 from qsel.model import EmbeddingModel, Head, ModelError, build_trunk
 from qsel.pretraining import small_trunk_weights
 from qsel.storage import written_whole
@@ -48,11 +49,12 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@fresh_settings()
 def prepare(
     data: ZeroShot,
     config: Config,
     device: torch.device,
-    workers: int = 0,
+    workers: int | None = None,
     team: Team = ALONE,
 ) -> tuple[nn.Module, Images | Features, Images | Features]:
     """The untrained network of a run, and its training and test inputs.
@@ -61,18 +63,21 @@ def prepare(
     network is the head alone.
     """
     hierarchy = data.train.hierarchy
-    weights = config.weights
-    if weights == "synthcars":
+    pretrained = None
+    if config.weights == "synthcars":
         if config.trunk != "small":
             raise ModelError(
                 f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
                 "weights to imagenet, a file, or none"
             )
         with team.leader_first():
-            weights = str(small_trunk_weights())
+            pretrained = small_trunk_weights()
     torch.manual_seed(config.seed)
     with team.leader_first():  # it fills the caches that the others read
+        weights = None if pretrained else config.weights
         trunk, width = build_trunk(replace(config, weights=weights))
+    if pretrained:
+        trunk.load_state_dict(pretrained)
     head = Head(width, len(hierarchy.coarse_names), len(hierarchy.fine_names), config)
     if not config.freeze:
         model = EmbeddingModel(trunk, head)
@@ -84,8 +89,10 @@ def prepare(
             Images(data.test, config, device, workers),
         )
     with team.leader_first():
-        train = frozen_features(trunk, data.train, config, device, workers)
-        test = frozen_features(trunk, data.test, config, device, workers)
+        train, test = (
+            frozen_features(trunk, images, config, device, workers, width)
+            for images in (data.train, data.test)
+        )
     if config.whiten is not None:
         head.standardise(train, config.whiten)
     head.to(device)
@@ -93,7 +100,8 @@ def prepare(
     return head, train, test
 
 
-@torch.inference_mode()
+@fresh_settings()
+@torch.no_grad()
 def embed(model: nn.Module, inputs: Images | Features, team: Team = ALONE) -> Tensor:
     """Embeddings of a whole set, in order and not augmented: (N, D) float32.
 
@@ -108,7 +116,8 @@ def embed(model: nn.Module, inputs: Images | Features, team: Team = ALONE) -> Te
     return torch.cat(embeddings)
 
 
-@torch.inference_mode()
+@fresh_settings()
+@torch.no_grad()
 def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
     """What the trunk alone says of a whole set: (N, features) float32."""
     if isinstance(inputs, Features):
@@ -148,11 +157,12 @@ def evaluate(
     return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
 
 
+@fresh_settings()
 def train(
     data: ZeroShot,
     config: Config,
     device: torch.device | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     checkpoint: Path | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
     team: Team = ALONE,
@@ -168,7 +178,7 @@ def train(
         data: training and unseen test classes.
         config: every setting that changes the result.
         device: by default the fastest at hand; CUDA runs in bfloat16.
-        workers: processes that decode image files.
+        workers: processes that decode image files, see ``qsel.inputs.Images``.
         checkpoint: file that is written after every epoch and resumed from if it is
             there.
         after_epoch: called with the epoch's number and the network, for figures that
@@ -319,21 +329,21 @@ def _resume(
 ) -> list[dict[str, float]]:
     if checkpoint is None or not checkpoint.exists():
         return []
+    unusable = f"{checkpoint} cannot be resumed from; remove it to start anew"
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        for name in (*identity, "model", "optimiser", "curve"):
-            state[name]
+        found = {name: state[name] for name in identity}
     except Exception as error:
-        raise TrainingError(
-            f"{checkpoint} is no checkpoint that can be resumed from; remove it to "
-            "start anew"
-        ) from error
+        raise TrainingError(unusable) from error
     for name, wanted in identity.items():
-        if state[name] != wanted:
+        if found[name] != wanted:
             raise TrainingError(
                 f"the checkpoint {checkpoint} is of other {name}; remove it to start "
                 "anew, or give the run another folder"
             )
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return state["curve"]
+    try:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        return state["curve"]
+    except Exception as error:
+        raise TrainingError(unusable) from error

@@ -239,3 +239,17 @@ def test_comments_and_docstrings_do_not_change_the_fingerprint():
         changed = code.replace(word, change)
         assert changed != code
         assert experiment._statements(code) != experiment._statements(changed)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "list", "other"])
+def test_a_damaged_network_is_named(damage, tmp_path):
+    asked, path = setup(epochs=0), tmp_path / "model.pt"
+    run(asked, tmp_path, tiny.CPU)
+    if damage in ("empty", "cut"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    else:
+        torch.save([3] if damage == "list" else {"other": torch.zeros(3)}, path)
+    with pytest.raises(RunError, match=r"model\.pt .*train.* again") as error:
+        load_model(asked, tmp_path, tiny.CPU)
+    assert "\n" not in str(error.value)

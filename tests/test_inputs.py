@@ -1,11 +1,16 @@
 """Batches of images, and of a frozen trunk's cached features."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 from torch import nn
 
-from qsel.data import ImageSet
+from qsel import inputs
+from qsel.data import DataError, ImageSet
 from qsel.inputs import MEAN, STD, Features, Images, frozen_features
 
 
@@ -172,3 +177,135 @@ def test_an_interrupted_extraction_leaves_nothing(cache):
     with pytest.raises(KeyboardInterrupt):
         frozen_features(Failing(), tiny.image_set(), tiny.frozen(), tiny.CPU)
     assert not [p for p in cache.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut", "other", "fewer", "wider", "double", "nan"]
+)
+def test_damaged_features_are_computed_again(damage, cache):
+    def features():
+        return frozen_features(
+            tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU, width=64
+        )
+
+    good = features()
+    (path,) = (cache / "features").iterdir()
+    if damage in ("empty", "cut"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    else:
+        other = {"weights": torch.zeros(3)}
+        foreign = dict(other=other, fewer=good[1:], wider=good.repeat(1, 2))
+        foreign |= dict(double=good.double(), nan=good * torch.nan)
+        torch.save(foreign[damage], path)
+    with pytest.warns(UserWarning, match=f"{path.name} cannot be used") as told:
+        assert torch.equal(features(), good)
+    assert len(told) == 1 and "\n" not in str(told[0].message)
+    assert torch.equal(features(), good)
+
+
+# --- images that are larger than needed ------------------------------------------
+
+
+def photographs(folder, size: tuple[int, int], kind: str = "jpg") -> ImageSet:
+    """Two smooth pictures of (width, height) pixels, as files."""
+    folder.mkdir()
+    width, height = size
+    x, y = torch.linspace(0, 6, width), torch.linspace(0, 6, height)[:, None]
+    for i in range(2):
+        channels = [(x + y + i).sin(), (x - y).cos(), (2 * x + i).sin() + 0 * y]
+        pixels = ((torch.stack(channels, 2) + 1) * 127).to(torch.uint8)
+        Image.fromarray(pixels.numpy()).save(folder / f"{i}.{kind}", quality=95)
+    labels = tiny.image_set().hierarchy.subset(torch.tensor([0, 6]))
+    return ImageSet.from_files("photographs", sorted(folder.iterdir()), labels)
+
+
+def streamed(cars: ImageSet, **settings) -> torch.Tensor:
+    inputs = Images(cars, tiny.config(**settings), tiny.CPU, workers=0)
+    torch.manual_seed(0)
+    return torch.cat([*inputs.stream([torch.arange(2)] * 2), *inputs.everything()])
+
+
+def in_memory(cars: ImageSet) -> ImageSet:
+    array = torch.stack([cars[i] for i in range(len(cars))]).numpy()
+    return ImageSet.from_array("memory", array, cars.hierarchy)
+
+
+def test_images_up_to_twice_the_needed_size_are_given_as_they_are(
+    tmp_path, cache, monkeypatch
+):
+    cars = photographs(tmp_path / "photos", (40, 32))
+    found = streamed(cars, augment=False)  # 16 pixels are needed
+    assert torch.equal(found, streamed(in_memory(cars), augment=False))
+    augmented = streamed(photographs(tmp_path / "larger", (70, 64)))
+    monkeypatch.setattr(inputs, "_needed_side", lambda _: 10**6)  # nothing is larger
+    assert torch.equal(streamed(photographs(tmp_path / "same", (70, 64))), augmented)
+    assert not list(cache.rglob("*.npy"))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_a_larger_image_is_shrunk_once(kind, tmp_path, cache, monkeypatch):
+    cars = photographs(tmp_path / "photos", (300, 200), kind)
+    first = streamed(cars, crop_scale=0.2)
+    copies = sorted(cache.rglob("*.npy"))
+    # The smallest random crop, a fifth of the area, still has 16 pixels a side
+    assert [np.load(path).shape for path in copies] == [(3, 36, 54)] * 2
+    monkeypatch.setattr(inputs, "read_image", None)  # not called again
+    assert torch.equal(streamed(cars, crop_scale=0.2), first)
+
+
+def test_a_shrunk_image_shows_the_same(tmp_path):
+    cars = photographs(tmp_path / "photos", (300, 200))
+    found = streamed(cars, augment=False)
+    whole = streamed(in_memory(cars), augment=False)
+    assert (found - whole).abs().max() < 0.1  # of a range of about 4
+
+
+def test_results_do_not_depend_on_room_for_copies(tmp_path, cache, monkeypatch):
+    cars = photographs(tmp_path / "photos", (300, 200))
+    expected = streamed(cars)
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "other"))
+    full = SimpleNamespace(total=10**12, free=10**10)
+    monkeypatch.setattr(inputs.shutil, "disk_usage", lambda _: full)
+    assert torch.equal(streamed(cars), expected)
+    assert not list((tmp_path / "other").rglob("*.npy"))
+    frozen = streamed(cars, augment=False, freeze=True)  # each image is seen once
+    assert torch.equal(frozen, streamed(cars, augment=False))
+    assert not list((tmp_path / "other").rglob("*.npy"))
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other"])
+def test_a_damaged_copy_is_made_again(damage, tmp_path, cache):
+    cars = photographs(tmp_path / "photos", (300, 200))
+    good = streamed(cars)
+    path = sorted(cache.rglob("*.npy"))[0]
+    content = path.read_bytes()
+    if damage == "other":
+        np.save(path, np.zeros((3, 30, 36), np.float32))
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    with pytest.warns(UserWarning, match=f"{path} cannot be used"):
+        assert torch.equal(streamed(cars), good)
+    assert path.read_bytes() == content
+
+
+def test_a_broken_photograph_is_named(tmp_path):
+    cars = photographs(tmp_path / "photos", (300, 200))
+    for content in (cars.paths[1].read_bytes()[:2000], b"no picture"):
+        cars.paths[1].write_bytes(content)
+        with pytest.raises(DataError, match=cars.paths[1].name):
+            streamed(cars)
+
+
+def test_workers_by_default(monkeypatch):
+    monkeypatch.setattr(inputs, "available_cores", lambda: 12)
+    kinds = ["fork", "spawn"]
+    monkeypatch.setattr(inputs.multiprocessing, "get_start_method", lambda **_: None)
+    monkeypatch.setattr(inputs.multiprocessing, "get_all_start_methods", lambda: kinds)
+    cars, config = tiny.image_set(), tiny.config()
+    assert Images(cars, config, tiny.CPU).workers == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # they share the cores
+    assert Images(cars, config, tiny.CPU).workers == 3
+    kinds.reverse()  # a script without a main guard would start itself again
+    assert Images(cars, config, tiny.CPU).workers == 0
+    assert Images(cars, config, tiny.CPU, workers=5).workers == 5

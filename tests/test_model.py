@@ -205,7 +205,11 @@ def test_weights_that_do_not_fit(tmp_path):
     other, text = tmp_path / "other.pt", tmp_path / "text.pt"
     torch.save(tiny.trunk().state_dict(), other)
     text.write_text("not weights")
-    for path in (other, text):
+    empty, cut, foreign = (tmp_path / f"{name}.pt" for name in ("empty", "cut", "list"))
+    empty.touch()
+    cut.write_bytes(other.read_bytes()[:700])
+    torch.save([1, 2], foreign)
+    for path in (other, text, empty, cut, foreign):
         with pytest.raises(ModelError, match="could not be loaded") as error:
             trunk_of("small", str(path))
         assert "\n" not in str(error.value) and path.name in str(error.value)

@@ -135,6 +135,7 @@ def test_the_package_imports_only_what_it_requires():
     # Parts of what is required.
     through = {"nbformat": "papermill", "jupyter_client": "papermill"}
     through["IPython"] = "jupyter"
+    through["threadpoolctl"] = "scikit-learn"
     through["yaml"] = "jupyter-book"
     through["matplotlib_inline"] = "jupyter"
     for path in (ROOT / "qsel").rglob("*.py"):

@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_run_is_refused(data, other, tmp_path):
     assert checkpoint.read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "other"])
+@pytest.mark.parametrize("kind", ["cut", "text", "other", "foreign network"])
 def test_a_broken_checkpoint_is_named(data, kind, tmp_path):
     checkpoint, config = tmp_path / "checkpoint.pt", tiny.frozen(epochs=1)
     train(data, config, checkpoint=checkpoint)
@@ -140,6 +140,9 @@ def test_a_broken_checkpoint_is_named(data, kind, tmp_path):
         checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     elif kind == "text":
         checkpoint.write_text("not a checkpoint")
+    elif kind == "foreign network":
+        state = torch.load(checkpoint, weights_only=True)
+        torch.save(state | {"model": {"weights": torch.zeros(2)}}, checkpoint)
     else:
         torch.save({"weights": torch.zeros(2)}, checkpoint)
     with pytest.raises(TrainingError, match=r"checkpoint\.pt.*remove it"):

@@ -16,9 +16,8 @@ import json
 import os
 import subprocess
 import sys
-import warnings
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,8 @@ from qsel.data import cardrawing, carscene, carshapes
 from qsel.data.loading import DataError, ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.hierarchy import Hierarchy
-from qsel.storage import cache_folder, written_whole
+from qsel.machine import available_cores
+from qsel.storage import cache_path, load_or_make
 
 SIZE = 48  # pixels
 IMAGES_PER_MODEL = 40
@@ -70,10 +70,12 @@ def synthcars(
         _check_whole("processes", processes, 1, 196)
     path = cache_file(seed, size, images_per_model)
     shape = (196 * images_per_model, size, size, 3)
-    pixels = _read(path, shape)
-    if pixels is None:
-        pixels = draw(seed, size, images_per_model, processes)
-        _write(path, pixels)
+    pixels = load_or_make(
+        path,
+        partial(_read, shape=shape),
+        partial(draw, seed, size, images_per_model, processes),
+        _write,
+    )
     halves = np.split(pixels, 2)  # (98 * images_per_model, size, size, 3) each
     train, test = (
         ImageSet.from_array(f"synthcars {half}", part, labels(half, images_per_model))
@@ -123,7 +125,7 @@ def draw(
     pixels = np.empty((len(jobs), images_per_model, size, size, 3), np.uint8)
     if processes is None:  # more than eight gain little; a handful is drawn sooner here
         few = len(jobs) * images_per_model < 1000
-        processes = 1 if few else min(os.cpu_count() or 1, 8)
+        processes = 1 if few else min(available_cores(), 8)
     with tqdm(total=len(jobs), desc="drawing SynthCars", unit="model", delay=2) as bar:
         if processes == 1:
             for model, job in enumerate(jobs):
@@ -170,41 +172,27 @@ def cache_file(seed: int, size: int, images_per_model: int) -> Path:
         key.update(Path(module.__file__).read_bytes())
     versions = [np.__version__, PIL.__version__]
     key.update(json.dumps([seed, size, images_per_model, *versions]).encode())
-    return cache_folder() / f"synthcars-{key.hexdigest()[:16]}.npz"
+    return cache_path(f"synthcars-{key.hexdigest()[:16]}.npz")
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The cached pictures, or None if there are none that can be trusted."""
-    try:
-        with np.load(path, allow_pickle=False) as file:  # checks each entry's CRC-32
-            pixels = file["pixels"]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error)
-    else:
-        if pixels.shape == shape and pixels.dtype == np.uint8:
-            return pixels
-        reason = f"{pixels.dtype} of shape {pixels.shape} instead of uint8 of {shape}"
-    warnings.warn(
-        f"the cached pictures in {path} cannot be used ({reason}); drawing them again",
-        stacklevel=3,
-    )
-    return None
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The cached pictures.
 
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    """Write whole or not at all: another process may read or write the same file."""
-    try:
-        with written_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, pixels=pixels)
-    except OSError as error:
-        warnings.warn(
-            f"cannot keep the pictures in {path.parent} ({error.strerror or error}), "
-            "so the next call draws them again; set QSEL_CACHE to a folder that can "
-            "be written",
-            stacklevel=3,
+    Raises:
+        ValueError: they have another shape or type.
+    """
+    with np.load(path, allow_pickle=False) as file:  # checks each entry's CRC-32
+        pixels = file["pixels"]
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise ValueError(
+            f"{pixels.dtype} of shape {pixels.shape} instead of uint8 of {shape}"
         )
+    return pixels
+
+
+def _write(pixels: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:  # to a name, numpy would add an ending
+        np.savez(file, pixels=pixels)
 
 
 def _check_whole(name: str, value: int, low: int, high: int) -> None:

@@ -192,6 +192,31 @@ def test_exif_orientation_turns_the_picture_upright(tmp_path):
     assert upright[:, :16].min() > 200 and upright[:, 24:].max() < 50
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_large_jpeg_is_decoded_at_what_is_enough(tmp_path, draw, mode):
+    with Image.open(draw(tmp_path / "a.png", size=(200, 120))) as image:
+        image.convert(mode).save(tmp_path / "a.jpg", quality=95)
+    whole = read_image(tmp_path / "a.jpg")
+    assert whole.shape == (3, 120, 200)
+    for enough in (61, 120, 500):  # less than twice as many: not changed at all
+        assert torch.equal(read_image(tmp_path / "a.jpg", enough), whole)
+    for enough, shape in ((60, (60, 100)), (31, (60, 100)), (30, (30, 50))):
+        small = read_image(tmp_path / "a.jpg", enough)
+        assert small.shape == (3, *shape)
+        means = torch.nn.functional.adaptive_avg_pool2d(whole.float(), shape)
+        assert (small - means).abs().mean() < 12  # the same picture
+    png = read_image(tmp_path / "a.png", 20)
+    assert torch.equal(png, read_image(tmp_path / "a.png"))
+
+
+def test_a_large_jpeg_is_turned_upright_too(tmp_path, draw):
+    with Image.open(draw(tmp_path / "a.png", size=(200, 120))) as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg", 30).shape == (3, 50, 30)
+
+
 def test_the_first_frame_of_a_moving_picture_is_taken(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
