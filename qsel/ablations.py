@@ -5,6 +5,7 @@ the others ask where a result comes from. Each is run with the settings that its
 tuned to, changed in one thing, and compared with that row's own runs, seed by seed.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +18,7 @@ from qsel import data as datasets
 from qsel import experiment, table1
 from qsel.config import TUNED, Config, preset
 from qsel.methods import QUADRUPLETS, TITLES
-from qsel.runs import RunError
+from qsel.runs import RunError, alone_at, writable
 from qsel.table1_verdicts import compare, of_row, sentence
 
 RECORDED = f"{table1.RECORDED}-ablations"  # below results/
@@ -281,12 +282,15 @@ def run(
 
     Raises:
         ValueError: see ``jobs``, or a data set without the options asked of it.
-        RunError: some runs failed; the others are done, and all failures are named.
+        RunError: some runs failed; each is printed when it fails, the others are done,
+            and all failures are named. Or the folder cannot be written to, or the test
+            part is too small for the metrics.
     """
     load = cache(datasets.load)
     todo = jobs(source, preset_name, names, settings)
+    writable(table1.run_folder(runs, source, preset_name, "random", 0), "--runs")
     for asked in {job.source for job in todo}:
-        load(asked)
+        experiment.evaluable(load(asked).test)
     failed = []
     each = [(seed, job) for seed in range(seeds) for job in todo]
     for seed, job in tqdm(each, desc="ablations", unit="run"):
@@ -295,9 +299,11 @@ def run(
         )
         folder = run_folder(runs, source, preset_name, job.ablation, job.method, seed)
         try:
-            experiment.run(wanted, folder, workers=workers)
+            with alone_at(folder, folder / "lock"):
+                experiment.run(wanted, folder, workers=workers)
         except (ValueError, RuntimeError) as error:
             failed.append(f"{job.ablation}, {job.method}, seed {seed}: {error}")
+            tqdm.write(f"failed: {failed[-1]}", file=sys.stderr)
     if failed:
         raise RunError("\n".join(failed))
 
@@ -315,8 +321,8 @@ def gather(folder: str | Path, base: pd.DataFrame) -> pd.DataFrame:
         percentage points: "R@1 change"; missing where the table has no such run.
 
     Raises:
-        RunError: a folder that is no ablation of this list, runs of another version of
-            the code than the table's, or what ``qsel.table1.gather`` refuses.
+        RunError: a folder that is no ablation of this list, runs of another results
+            version than the table's, or what ``qsel.table1.gather`` refuses.
     """
     found = []
     for place in sorted(path for path in Path(folder).glob("*") if path.is_dir()):
@@ -325,10 +331,10 @@ def gather(folder: str | Path, base: pd.DataFrame) -> pd.DataFrame:
                 f"{place} is no ablation of this version; it has {', '.join(SWITCHES)}"
             )
         runs = table1.gather(place)
-        if len(runs) and len(base) and {*runs.code} != {*base.code}:
+        if len(runs) and len(base) and {*runs.results} != {*base.results}:
             raise RunError(
-                f"{place} and the table are runs of different versions of the code, "
-                "and do not compare; run the older ones again"
+                f"{place} and the table are runs of different results versions, and do "
+                "not compare; run the older ones again"
             )
         found.append(runs.assign(ablation=place.name))
     found = [runs for runs in found if len(runs)]

@@ -59,20 +59,26 @@ def execute_all(
     seeds: int | None = None,
     store: bool = False,
     at_once: int | None = None,
-) -> None:
+) -> list[str]:
     """Execute every notebook in a preset, the runs of Table 1 first.
+
+    Whatever fails, the others go on. A chapter that shows a run that failed has a hole
+    in its place; a notebook that failed becomes a page that says so, see
+    ``qsel.pages.not_executed``.
 
     Args:
         root: of the repository.
         preset: see ``qsel.config``.
         source: as for ``qsel.data.load``.
         seeds: runs of each row of Table 1; by default the preset's own number.
-        store: copy the executed notebooks back to ``notebooks/``.
+        store: copy the executed notebooks back to ``notebooks/``, unless one failed.
         at_once: notebooks side by side, see ``qsel.jobs``.
 
+    Returns:
+        What failed, one text for each notebook; its first line names it.
+
     Raises:
-        BookError: a notebook failed; all failures are named. Or another program is
-            executing this book.
+        BookError: another program is executing this book.
         NotebookError: nothing can run as asked.
     """
     with locked(sources(root) / "_build" / "lock") as mine:
@@ -83,20 +89,18 @@ def execute_all(
             )
         wanted = None if seeds is None else range(seeds)
         failed = run_table(root, preset, source, seeds=wanted, at_once=at_once)
-        if not failed:
-            failed = _execute_chapters(root, preset, source, at_once)
-        if failed:
-            raise BookError("\n".join(failed))
+        failed += _execute_chapters(root, preset, source, at_once)
         for name in COPIED:
             _mirror(root / name, stage(root) / name)
         effects = stage(root) / tables_errata.PAGE
         if tables_errata.is_stale(stage(root)):
             tables_errata.write(stage(root))
-        if store:
+        if store and not failed:
             for page in (stage(root) / "notebooks").glob("*.ipynb"):
                 shutil.copy(page, root / "notebooks" / page.name)
             if effects.is_file():
                 shutil.copy(effects, root / tables_errata.PAGE)
+        return failed
 
 
 def _execute_chapters(
@@ -108,19 +112,25 @@ def _execute_chapters(
         if not (root / "notebooks" / page.name).exists():
             page.unlink()
     shown = table1.run_folder(root / "runs", source, preset, *SHOWN)
-    shutil.copy2(shown / RUN, staged / RUN)  # with its time: the renderer goes by it
+    if (shown / RUN).is_file():
+        shutil.copy2(shown / RUN, staged / RUN)  # with its time: for the renderer
+    else:
+        reason = "the run that this page shows failed"
+        pages.write_not_executed(root / "notebooks" / RUN, staged / RUN, reason)
     records = sorted(shown.parent.rglob("record.json"))
     parameters = {"preset": preset, "data": source, "runs": "runs"}
 
     def job(chapter: Path) -> Job:
-        declared = papermill.inspect_notebook(str(chapter))
-        wanted = {k: v for k, v in parameters.items() if k in declared}
-        check_parameters(chapter, wanted)
-        shows = records if "runs" in declared else []
-
         def work(gpu: str | None, watch: Callable[[str], None]) -> str:
             page = staged / chapter.name
-            execute(chapter, page, wanted, root, shows, gpu, watch)
+            try:
+                declared = papermill.inspect_notebook(str(chapter))
+                wanted = {k: v for k, v in parameters.items() if k in declared}
+                shows = records if "runs" in declared else []
+                execute(chapter, page, wanted, root, shows, gpu, watch)
+            except NotebookError as error:
+                pages.write_not_executed(chapter, page, str(error))
+                raise
             return "done"
 
         return Job(chapter.stem, work)

@@ -9,6 +9,7 @@ import typer
 
 from qsel.commands import Data, Jobs, Preset
 from qsel.commands import book as commands
+from qsel.commands.runs import repeat
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -108,22 +109,31 @@ def train(
 
     Example: `qsel train --method method1 --preset laptop --seed 1 --out runs/m1-s1`
     """
+    from contextlib import ExitStack
+
     from qsel import config, distributed, experiment
     from qsel import table1 as table
     from qsel.data import load, source_name
+    from qsel.jobs import stoppable
+    from qsel.runs import alone_at, writable
 
     team = distributed.join()
     out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
         {**_pairs(settings), "seed": seed}
     )
-    with team.leader_first():  # it fills the caches that the others read
-        if not resume and team.leads:
-            for checkpoint in out.glob("checkpoint*.pt"):
-                checkpoint.unlink()
-        loaded = load(data)
-    setup = experiment.Setup(loaded, source_name(data), preset, wanted)
-    record = experiment.run(setup, out, workers=workers, team=team)
+    again = "the same command" + ("" if resume else ", without --no-resume,")
+    with stoppable(f"{again} goes on from the last epoch"), ExitStack() as held:
+        with team.leader_first():  # it fills the caches that the others read
+            if team.leads:
+                writable(out)
+            loaded = load(data)
+            if team.leads:
+                held.enter_context(alone_at(out, out / "lock"))
+                for checkpoint in out.glob("checkpoint*.pt") if not resume else ():
+                    checkpoint.unlink()
+        setup = experiment.Setup(loaded, source_name(data), preset, wanted)
+        record = experiment.run(setup, out, workers=workers, team=team)
     if team.leads:
         _print_metrics({"trained": record.metrics})
         print(f"record: {out / 'record.json'}")
@@ -222,27 +232,32 @@ def table1(
     """
     from qsel import notebooks
     from qsel import table1 as table
+    from qsel.jobs import stoppable
 
     if seed is not None and seeds is not None:
         raise ValueError(f"--seed {seed} and --seeds {seeds}; give one of them")
-    failed = notebooks.run_table(
-        Path.cwd(),
-        preset,
-        data,
-        runs,
-        seeds=[seed] if seed is not None else range(seeds) if seeds else None,
-        rows=[row.strip() for row in rows.split(",")] if rows else None,
-        settings=_pairs(settings),
-        at_once=jobs,
-    )
+    with stoppable("the same command goes on from the last epoch of each run"):
+        failed = notebooks.run_table(
+            Path.cwd(),
+            preset,
+            data,
+            runs,
+            seeds=[seed] if seed is not None else range(seeds) if seeds else None,
+            rows=[row.strip() for row in rows.split(",")] if rows else None,
+            settings=_pairs(settings),
+            at_once=jobs,
+        )
     folder = table.run_folder(runs, data, preset, "random", 0).parent
     try:
         print(table.summary(table.gather(folder)).to_string())
     finally:
         if failed:
-            text = "\n\n".join(failed)
+            names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
             count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
-            print(f"qsel: {count} failed\n\n{text}", file=sys.stderr)
+            print(
+                f"qsel: {count} failed; the reasons stand above:{names}",
+                file=sys.stderr,
+            )
     if failed:
         raise typer.Exit(1)
 
@@ -269,9 +284,11 @@ def ablations(
     """
     from qsel import ablations as switches
     from qsel import table1 as table
+    from qsel.jobs import stoppable
 
     chosen = [name.strip() for name in names.split(",")] if names else None
-    switches.run(data, preset, runs, seeds, chosen, _pairs(settings), workers)
+    with stoppable("the same command goes on from the last epoch"):
+        switches.run(data, preset, runs, seeds, chosen, _pairs(settings), workers)
     base = table.run_folder(runs, data, preset, "random", 0).parent
     found = switches.gather(f"{base}-ablations", table.gather(base))
     changes = [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
@@ -299,16 +316,24 @@ def tune(
     """
     from qsel import tuning
     from qsel.data import load
+    from qsel.jobs import stoppable
     from qsel.methods import ROWS
 
-    chosen = tuning.tune(
-        load(data), preset, out, rows or list(ROWS), trials, splits, _pairs(settings)
-    )
+    asked, shared = rows or list(ROWS), _pairs(settings)
+    tuning.checked_trials(preset, out, asked, trials, shared)
+    with stoppable("the same command goes on from the last trial"):
+        chosen = tuning.tune(load(data), preset, out, asked, trials, splits, shared)
     for method, found in chosen.items():
         print(f"{method}: {found}")
 
 
-for command in (commands.book, commands.colab, commands.exercises, commands.slides):
+for command in (
+    repeat,
+    commands.book,
+    commands.colab,
+    commands.exercises,
+    commands.slides,
+):
     app.command()(command)
 
 
@@ -329,17 +354,19 @@ def main() -> None:
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:
-    pairs = {}
+    pairs, wrong = {}, []
     for setting in settings or ():
         name, equals, value = (part.strip() for part in setting.partition("="))
         if not equals:
-            raise ValueError(f"--set {setting}: expected name=value")
-        if name in ("method", "seed"):  # they also name the run, and choose its preset
-            raise ValueError(
+            wrong.append(f"--set {setting}: expected name=value")
+        elif name in ("method", "seed"):  # they also name the run, and its preset
+            wrong.append(
                 f"--set {setting}: method and seed are no settings of a preset; give "
                 f"--{name} where the command has it (table1: --rows, --seed)"
             )
         pairs[name] = value
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return pairs
 
 

@@ -123,17 +123,25 @@ class Config:
         """A copy with some settings replaced; text is read as the field's kind.
 
         Raises:
-            ValueError: an unknown setting, or a value of the wrong kind or range.
+            ValueError: an unknown setting, or a value of the wrong kind or range; all
+                that are wrong are named.
         """
         kinds = {field.name: _kinds(field.type) for field in fields(self)}
-        if unknown := sorted(set(settings) - set(kinds)):
-            raise ValueError(
-                f"unknown setting {unknown[0]!r}; expected one of {', '.join(kinds)}"
+        read, wrong = {}, []
+        for name, value in settings.items():
+            try:
+                if name in kinds:
+                    text = isinstance(value, str)
+                    read[name] = _read(name, value, kinds[name]) if text else value
+                    _check(name, read[name], kinds[name])
+            except ValueError as error:
+                wrong.append(str(error))
+        if unknown := ", ".join(repr(name) for name in sorted({*settings} - {*kinds})):
+            wrong.append(
+                f"unknown setting {unknown}; expected one of {', '.join(kinds)}"
             )
-        read = {
-            name: _read(name, value, kinds[name]) if isinstance(value, str) else value
-            for name, value in settings.items()
-        }
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return replace(self, **read)
 
     def to_dict(self) -> dict[str, object]:

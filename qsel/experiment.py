@@ -1,8 +1,10 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
-import ast
-import hashlib
-import re
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,13 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from qsel.config import Config, preset
+from qsel.data.loading import ImageSet
 from qsel.data.splits import ZeroShot
 from qsel.distributed import ALONE, Team
 from qsel.inputs import Features, Images
 from qsel.machine import fresh_settings
 from qsel.methods import UNTRAINED
-from qsel.metrics import hits_by_class
-from qsel.runs import Record, RunError, command, versions
+from qsel.metrics import KS, hits_by_class
+from qsel.runs import (
+    PACKAGES,
+    RESULTS_VERSION,
+    Record,
+    RunError,
+    command,
+    versions,
+    writable,
+)
 from qsel.storage import first_line, written_whole
 from qsel.training import (
     best_device,
@@ -29,12 +40,7 @@ from qsel.training import (
     trunk_features,
 )
 
-# Sources that draw, drive or print, and settings, whose values a record holds:
-# changing these does not make a recorded result a different one.
-_NOT_COMPUTING = re.compile(
-    r"(__init__|__main__|ablations|approximate|book|cli|config|figures\w*|jobs|miner"
-    r"|notebooks|pages|selector|storage|table\w*|tuning)\.py"
-)
+TOLERANCE = 0.03  # of a fraction: 3 points
 
 
 @dataclass(frozen=True)
@@ -76,19 +82,21 @@ def run(
             one writes.
 
     Raises:
-        RunError: the folder holds a run of other settings or data.
+        RunError: the folder holds a run of other settings or data, or cannot be written
+            to; or the test part is too small for the metrics.
         TeamError: another process stopped.
         HierarchyError, ModelError, TrainingError: see ``qsel.training.train``.
     """
     done = finished(setup, folder)
     if done is not None:
         return done
-    if folder.exists() and not folder.is_dir():  # said before hours of work
-        raise RunError(f"{folder} is a file; give a folder for the run")
+    # Said before hours of work.
+    evaluable(setup.data.test)
+    writable(folder)
     method = setup.config.method
     device = device or best_device()
-    # Half a run of one version of the code and half of another is a run of neither.
-    checkpoint = folder / f"checkpoint-{source_fingerprint()}.pt"
+    # Half a run of one results version and half of another is a run of neither.
+    checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
     for other in folder.glob("checkpoint*.pt"):
         if other != checkpoint and team.leads:
             other.unlink()
@@ -114,9 +122,14 @@ def run(
         by_class=hits_by_class(embeddings, labels),
         curve=trained.curve if trained else [],
         command=command(
-            setup.source, setup.preset, setup.config, preset(setup.preset, method)
+            setup.source,
+            setup.preset,
+            setup.config,
+            preset(setup.preset, method),
+            threads=torch.get_num_threads() if device.type == "cpu" else 1,
+            processes=team.size,
         ),
-        versions=versions() | {"source": source_fingerprint()},
+        versions=versions(),
         device=_name(device, team),
         date=datetime.now(UTC).date().isoformat(),
         seconds={
@@ -160,8 +173,29 @@ def untrained(setup: Setup, device: torch.device, workers: int | None = None) ->
     return nn.functional.normalize(features, dim=1) if config.normalise else features
 
 
+def evaluable(test: ImageSet) -> None:
+    """Check that every metric can be measured on some images, before any training.
+
+    Raises:
+        RunError: too few images for the largest K, a single class, or no class with two
+            images.
+    """
+    fine = test.hierarchy.fine
+    images = fine.bincount()
+    needed = max(KS) + 1
+    if len(fine) < needed:
+        reason = f"{len(fine)} images; R@{max(KS)} needs {needed}"
+    elif (images > 0).sum() < 2:
+        reason = "one fine class; retrieval and clustering need two"
+    elif images.max() < 2:
+        reason = "one image of each fine class; MAP@R needs a class with two"
+    else:
+        return
+    raise RunError(f"the test part has {reason}: give data with more to test on")
+
+
 def finished(setup: Setup, folder: Path) -> Record | None:
-    """The record in a folder, if it is of this run and of this version of the code.
+    """The record in a folder, if it is of this run and of this results version.
 
     Raises:
         RunError: the folder holds a run of other settings or data.
@@ -175,7 +209,81 @@ def finished(setup: Setup, folder: Path) -> Record | None:
             f"{folder} holds another run ({done.command}); choose another folder, or "
             "remove it"
         )
-    return done if done.versions.get("source") == source_fingerprint() else None
+    return done if done.versions.get("results") == RESULTS_VERSION else None
+
+
+def repeat(path: Path, data: str | None = None) -> Record:
+    """Run a record's command again, and compare the metrics.
+
+    With the same packages on the same kind of processor they are equal, to the last
+    bit. Elsewhere sums are rounded differently, and every step of the training enlarges
+    the difference: each metric may then differ by ``TOLERANCE``, about as much as two
+    seeds of a short run do.
+
+    Args:
+        path: of the record.
+        data: what ``--data`` names now, if that is a folder: a record holds its name
+            alone.
+
+    Returns:
+        The record of the repetition.
+
+    Raises:
+        RunError: a record of another results version or of other data, a command that
+            failed, or metrics that differ by more; each is named.
+    """
+    record = Record.load(path)
+    if record.versions.get("results") != RESULTS_VERSION:
+        raise RunError(
+            f"{path} is of results version {record.versions.get('results')}, and this "
+            f"code of {RESULTS_VERSION}; run it again instead"
+        )
+    with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
+        _call_again(record.command, data, folder)
+        again = Record.load(Path(folder) / "record.json")
+    if again.data != record.data:
+        raise RunError(f"{path} is of other images; give them with --data")
+    allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
+    gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}
+    far = [
+        f"{name} {100 * record.metrics[name]:.4f} → {100 * again.metrics[name]:.4f}"
+        for name, gap in gaps.items()
+        if abs(gap) > allowed
+    ]
+    if far:
+        raise RunError(
+            f"{path} is not repeated within {100 * allowed:g} points: "
+            f"{', '.join(far)}; if the new values are right, raise RESULTS_VERSION in "
+            "qsel/runs.py"
+        )
+    return again
+
+
+def _call_again(text: str, data: str | None, folder: str) -> None:
+    """Call a record's command in a process of its own, with another output folder."""
+    words = shlex.split(text)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if words[0].startswith("OMP_NUM_THREADS="):
+        environment["OMP_NUM_THREADS"] = words.pop(0).partition("=")[2]
+    place = words.index("--data") + 1
+    if data is None and not words[place].startswith("synthcars"):
+        raise RunError(
+            f"the record is of the folder {words[place]!r}; say with --data where it is"
+        )
+    words[place] = data or words[place]
+    python = Path(sys.executable)
+    start = [python, "-m"] if words[0] == "qsel" else [python.with_name("torchrun")]
+    words = [*map(str, start), *words[words[0] != "qsel" :], "--out", folder]
+    if subprocess.run(words, env=environment, stdout=subprocess.DEVNULL).returncode:
+        raise RunError(f"{text} failed; the reason stands above")
+
+
+def _computes_alike(one: Record, other: Record) -> bool:
+    """Whether two runs were made by the same packages on the same kind of processor."""
+    names = ("python", *PACKAGES, "cpu")
+    return one.device == other.device and all(
+        one.versions.get(name) == other.versions.get(name) for name in names
+    )
 
 
 def load_model(
@@ -237,30 +345,6 @@ def describe(data: ZeroShot) -> dict[str, object]:
     labels = data.train.hierarchy
     described["never references"] = len(labels) - len(labels.references())
     return described
-
-
-def source_fingerprint() -> str:
-    """12 hexadecimal digits over the statements of the files that compute a result.
-
-    Comments and docstrings do not count: they change no number.
-    """
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        if not _NOT_COMPUTING.fullmatch(path.name):
-            digest.update(path.relative_to(package).as_posix().encode())
-            digest.update(_statements(path.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()[:12]
-
-
-def _statements(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[0] = ast.Pass()
-    return ast.unparse(tree)
 
 
 def _settings(config: Config) -> dict[str, object]:

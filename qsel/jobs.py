@@ -1,12 +1,17 @@
-"""Jobs side by side, on several processors or GPUs, with a line of progress."""
+"""Jobs side by side, on several processors or GPUs, with a line of progress.
+
+Also what becomes of long work that is stopped from outside.
+"""
 
 import os
 import re
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Queue
 
@@ -41,6 +46,8 @@ def side_by_side(
 ) -> list[str]:
     """Do all jobs, whatever becomes of the others; stop all if interrupted.
 
+    A failure is printed when it happens, and the others go on.
+
     Args:
         jobs: in their order.
         title: of all of them.
@@ -67,8 +74,9 @@ def side_by_side(
         try:
             note = job.work(gpu, lambda text: progress.follow(job, text))
         except Exception as error:
-            failed.append(f"{job.name}: {str(error) or type(error).__name__}")
-            progress.end(job, "failed", failed=True)
+            reason = str(error) or type(error).__name__
+            failed.append(f"{job.name}: {reason}")
+            progress.end(job, reason, failed=True)
         else:
             if note is None:
                 elsewhere.append(job)
@@ -92,6 +100,39 @@ def side_by_side(
                 time.sleep(0.1)
             raise
     return failed
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which batch systems send; handled as Ctrl-C is."""
+
+
+@contextmanager
+def stoppable(how_to_go_on: str) -> Iterator[None]:
+    """End the block with one sentence on Ctrl-C or SIGTERM, and no traceback.
+
+    Args:
+        how_to_go_on: what the sentence says after "stopped; ".
+
+    Raises:
+        SystemExit: with status 130 (Ctrl-C) or 143 (SIGTERM).
+
+    Example:
+        >>> with stoppable("the same command goes on from there"):
+        ...     print("at work")
+        at work
+    """
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print(f"\nqsel: stopped; {how_to_go_on}", file=sys.stderr, flush=True)
+        raise SystemExit(143 if isinstance(stop, _Terminated) else 130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _gpus() -> list[str]:
@@ -134,7 +175,10 @@ class _Progress:
                 self.tell()
 
     def end(self, job: Job, note: str | None, failed: bool = False) -> None:
-        """A job's process is gone; without a note, another driver has the job."""
+        """A job's process is gone; without a note, another driver has the job.
+
+        Of one that failed the note is the reason.
+        """
         with self.lock:
             if note is not None and self.running[job] is not None and not failed:
                 self._reached(job, job.epochs)
@@ -143,7 +187,9 @@ class _Progress:
             if note is not None:
                 self.ended.add(job)
                 seconds = time.monotonic() - self.starts[job]
-                self._write(f"{job.name}: {note}, {seconds:.0f} s")
+                took = f"{seconds:.0f} s"
+                words = f"failed after {took}: {note}" if failed else f"{note}, {took}"
+                self._write(f"{job.name}: {words}")
                 self.tell(now=True)
 
     def _reached(self, job: Job, epoch: int) -> None:

@@ -25,9 +25,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from qsel import config, pages, table1
 from qsel import data as datasets
+from qsel.experiment import evaluable
 from qsel.jobs import Job, side_by_side
 from qsel.methods import ROWS, UNTRAINED
-from qsel.runs import Record
+from qsel.runs import Record, writable
 from qsel.storage import locked
 
 RUN = "table1_run.ipynb"  # executed once for each row and seed of Table 1
@@ -62,8 +63,8 @@ def run_table(
         at_once: runs side by side, see ``qsel.jobs``.
 
     Returns:
-        What failed: for each failed run its notebook, cell and traceback. The others
-        are done.
+        What failed: for each failed run its notebook, cell and traceback, which are
+        printed when it fails. The others are done.
 
     Raises:
         NotebookError: nothing can run as asked; said before the first kernel starts.
@@ -87,12 +88,16 @@ def run_table(
             f"nothing to run: rows without training have seed 0 alone, asked for "
             f"{', '.join(rows)} with seeds {list(seeds)}"
         )
-    datasets.load(source)
+    epochs = {
+        (row, seed): config.preset(preset, row)
+        .with_settings({**(settings or {}), "seed": seed})
+        .epochs
+        for row, seed in todo
+    }
+    writable(table1.run_folder(root / runs, source, preset, *todo[0]), "--runs")
+    evaluable(datasets.load(source).test)
 
     def job(row: str, seed: int) -> Job:
-        wanted = config.preset(preset, row).with_settings(
-            {**(settings or {}), "seed": seed}
-        )
         parameters = {"method": row, "seed": seed, "preset": preset, "data": source}
         parameters |= {"runs": runs, "settings": json.dumps(settings or {})}
         check_parameters(notebook, parameters)
@@ -110,19 +115,10 @@ def run_table(
                 execute(notebook, page, parameters, root, [record], gpu, watch)
                 return f"R@1 {100 * Record.load(record).metrics['R@1']:.2f}"
 
-        epochs = 0 if row in UNTRAINED else wanted.epochs
-        return Job(f"{row}, seed {seed}", work, epochs)
+        trained = row not in UNTRAINED
+        return Job(f"{row}, seed {seed}", work, epochs[row, seed] if trained else 0)
 
     jobs = [job(row, seed) for row, seed in todo]
-    folder = table1.run_folder(root / runs, source, preset, *todo[0]).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise NotebookError(
-            f"cannot write to {folder} ({error.strerror}); give another folder with "
-            "--runs"
-        ) from error
     # Rows without training take seconds, and fill the caches that the others read.
     alone = sum(row in UNTRAINED for row, _ in todo)
     return side_by_side(jobs, "Table 1", stop_kernels, at_once, alone)

@@ -1,5 +1,6 @@
 """Pages: executed notebooks without times and paths, and what they were made from."""
 
+import ast
 import hashlib
 import json
 import re
@@ -12,13 +13,12 @@ from pathlib import Path
 import nbformat
 
 from qsel import data as datasets
-from qsel.runs import PACKAGES
+from qsel.runs import PACKAGES, RESULTS_VERSION, without_docstrings
 from qsel.storage import written_whole
 
-# Files and folders that drive and print: no notebook shows them, nor what they compute.
-DRIVING = ("book.py", "cli.py", "jobs.py", "notebooks.py", "pages.py")
-DRIVING += ("figures_lab.py", "figures_slides.py", "tables_errata.py")
-DRIVING += ("commands", "publish")
+# Modules that draw what a page shows; what they show is computed by others, whose
+# answers ``RESULTS_VERSION`` stands for.
+DRAWING = re.compile(r"qsel\.(figures|table|ablations|exercises)\w*")
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 
 
@@ -28,11 +28,12 @@ def fingerprint(
     """What a page depends on, in parts, so that a stale one can say why.
 
     Returns:
-        "source": cells and package, but for what only drives. "parameters". "data": the
-        data set. "versions": of Python and the packages that compute or draw.
-        "results": what lies under results/, if the cells read that, and the records of
-        ``make bench``, if they show those. "runs": the run records. 12 hexadecimal
-        digits each.
+        "cells": their sources. "drawing": the statements of the modules that draw for
+        them. "answers": ``qsel.runs.RESULTS_VERSION``. "parameters". "data": the data
+        set. "versions": of Python and the packages that compute or draw. "results":
+        what lies under results/, if the cells read that, and the records of ``make
+        bench``, if they show those. "runs": the run records. All but "answers" are 12
+        hexadecimal digits.
     """
     cells = _cells(nbformat.read(notebook, as_version=4))
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -40,15 +41,11 @@ def fingerprint(
     results = sorted((root / "results").rglob("*.json")) if recorded else []
     if re.search(r"\b(tables_bench|figures_bench)\b", code):
         results += sorted((root / "benchmarks" / "results").glob("*.json"))
-    package = Path(__file__).parent
-    sources = [
-        path
-        for path in sorted(package.rglob("*.py"))
-        if not {path.name, path.parent.name} & set(DRIVING)
-    ]
     data = parameters.get("data")
     return {
-        "source": _digest(*(cell.source for cell in cells), *_contents(sources, 2)),
+        "cells": _digest(*(cell.source for cell in cells)),
+        "drawing": _digest(*sorted(_drawing(code))),
+        "answers": str(RESULTS_VERSION),
         "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
         "data": _data_fingerprint(data) if data else "",
         "versions": _versions(),
@@ -121,6 +118,33 @@ def dress(page: Path, notebook: Path) -> None:
             nbformat.write(executed, unfinished)
 
 
+def write_not_executed(notebook: Path, page: Path, reason: str) -> None:
+    """Write a page of a notebook that failed: its text and code, and why.
+
+    It has no outputs and no fingerprint, so it is never fresh.
+
+    Args:
+        notebook: the source.
+        page: where the page goes.
+        reason: what went wrong; of several lines the last one is shown.
+    """
+    written = nbformat.read(notebook, as_version=4)
+    written.metadata.pop("qsel", None)
+    written.cells = _cells(written)
+    for cell in written.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    line = reason.strip().splitlines()[-1]
+    words = (
+        f":::{{error}}\nThis page could not be executed:\n\n~~~text\n{line}\n~~~\n:::"
+    )
+    said = nbformat.v4.new_markdown_cell(words)
+    said["id"] = "not-executed"
+    written.cells.insert(1, said)  # behind the title
+    with written_whole(page) as unfinished:
+        nbformat.write(written, unfinished)
+
+
 def _cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """All but the one with the values of parameters, which is no source."""
     return [
@@ -154,6 +178,73 @@ def _metadata(page: Path) -> dict:
     return nbformat.read(page, as_version=4).metadata.get("qsel", {})
 
 
+def _drawing(code: str) -> set[str]:
+    """The statements of all modules that draw for some cells.
+
+    Comments, docstrings, imports, names of files and the order of statements are left
+    out: a function that moves to another module draws the same.
+    """
+    # A line for the notebook itself (% or !) draws nothing.
+    cells = re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.MULTILINE)
+    left, seen, statements = _drawing_modules(ast.parse(cells)), set(), set()
+    while left:
+        path = left.pop()
+        seen.add(path)
+        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        left |= _drawing_modules(tree) - seen
+        tree = _Unqualified(tree).visit(tree)
+        statements |= {ast.unparse(statement) for statement in tree.body}
+    return statements
+
+
+def _drawing_modules(tree: ast.Module) -> set[Path]:
+    """The files of the drawing modules that are imported; of a folder all its files."""
+    names = {
+        name for full in _imported(tree) for name in (full, full.rpartition(".")[0])
+    }
+    return {
+        path for name in names if DRAWING.match(name) for path in _module_files(name)
+    }
+
+
+def _module_files(name: str) -> list[Path]:
+    """The files of a module of this package; none if the name is of something else."""
+    path = Path(__file__).parent.joinpath(*name.split(".")[1:])
+    return [*path.rglob("*.py"), *path.parent.glob(f"{path.name}.py")]
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """The full name of all that is imported → what the module calls it."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                found[start + alias.name] = alias.asname or alias.name
+    return found
+
+
+class _Unqualified(ast.NodeTransformer):
+    """Leaves out imports, and the names of the package's modules in front of others."""
+
+    def __init__(self, tree: ast.Module):
+        self.modules = {
+            name
+            for full, name in _imported(tree).items()
+            if full.startswith("qsel.") and _module_files(full)
+        }
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    visit_ImportFrom = visit_Import
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id in self.modules:
+            return ast.Name(node.attr)
+        return self.generic_visit(node)
+
+
 @cache
 def _versions() -> str:
     versions = [f"{name} {version(name).split('+')[0]}" for name in VERSIONS]
@@ -167,16 +258,11 @@ def _data_fingerprint(source: str) -> str:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """12 hexadecimal digits over files, those that are there."""
-    return _digest(*_contents(paths, 3))
-
-
-def _contents(paths: Iterable[Path], names: int) -> list[bytes]:
-    """Contents of the files that are there, behind the last names of their paths."""
+    """12 hexadecimal digits over files, those that are there, and their last names."""
     found = [path for path in paths if path.exists()]
-    return [
-        b"/".join((*map(str.encode, p.parts[-names:]), p.read_bytes())) for p in found
-    ]
+    return _digest(
+        *(b"/".join((*map(str.encode, p.parts[-3:]), p.read_bytes())) for p in found)
+    )
 
 
 def _digest(*parts: object) -> str:

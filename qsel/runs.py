@@ -4,18 +4,29 @@ One JSON file a run, written whole or not at all. It holds no path and no name o
 machine.
 """
 
+import ast
+import hashlib
 import json
 import platform
 import re
 import shlex
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from qsel.config import Config
-from qsel.storage import written_whole
+import torch
 
+from qsel.config import Config
+from qsel.storage import locked, written_whole
+
+# Raise when a recorded answer changes: a draw, a loss, a metric, a data set's pixels.
+# Records with another number are run again, and do not compare with new ones.
+RESULTS_VERSION = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
@@ -39,7 +50,8 @@ class Record:
         curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
             two hinges are both zero (of the rows with quadruplets), learning rate.
         command: what repeats the run.
-        versions: Python, packages, git commit.
+        versions: see ``versions``. "results" decides whether a record still holds; the
+            others say where it comes from.
         device: what it ran on.
         date: the day it ended, in UTC.
         seconds: wall-clock time of training, since the last resume, and of evaluation.
@@ -52,7 +64,7 @@ class Record:
     by_class: dict[str, list[int]]
     curve: list[dict[str, float]]
     command: str
-    versions: dict[str, str]
+    versions: dict[str, str | int]
     device: str
     date: str
     seconds: dict[str, float]
@@ -83,25 +95,154 @@ class Record:
             ) from error
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computes, and the commit of the source if it is in git."""
-    found = {"python": platform.python_version()}
-    found |= {name: version(name) for name in ("qsel", *PACKAGES)}
-    git = ["git", "-C", str(Path(__file__).parent)]
+def writable(folder: Path, option: str = "--out") -> None:
+    """Check that a folder can be made and written to; nothing of it is left.
+
+    Args:
+        folder: that will hold runs, or one.
+        option: what the folder was given with.
+
+    Raises:
+        RunError: it cannot; the folder is named.
+
+    Example:
+        >>> writable(Path("runs") / "first")
+    """
+    missing = []
     try:
+        str(folder).encode()  # torch writes to no other
+        missing += [part for part in (folder, *folder.parents) if not part.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not UTF-8"
+        raise RunError(
+            f"cannot write to {ascii(str(folder))[1:-1]} ({reason.lower()}); give "
+            f"another folder with {option}"
+        ) from error
+    finally:
+        _remove_empty(missing)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, unless a program has put something there."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def alone_at(work: Path, lock: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, or of another output, for the block.
+
+    Args:
+        work: what is written.
+        lock: the file that stands for it.
+
+    Raises:
+        RunError: another program has it; the work is named.
+    """
+    missing = [part for part in lock.parents if not part.exists()]
+    with locked(lock) as mine:
+        if not mine:
+            raise RunError(
+                f"another program is at work on {work}; wait for it, or give another "
+                "place with --out"
+            )
+        try:
+            yield
+        finally:
+            if missing and [*missing[0].iterdir()] == [lock]:  # nothing was written
+                lock.unlink()
+                _remove_empty(missing)
+
+
+def versions() -> dict[str, str | int]:
+    """What computes: Python, packages, kind of processor, and this package's source.
+
+    "results" is ``RESULTS_VERSION``; "source" a digest of the package's statements;
+    "commit" that of the repository, if the package lies in its own.
+    """
+    found: dict[str, str | int] = {"python": platform.python_version()}
+    found |= {name: version(name) for name in ("qsel", *PACKAGES)}
+    capability = torch.backends.cpu.get_cpu_capability()
+    found |= {"cpu": f"{platform.machine()} {capability}", "results": RESULTS_VERSION}
+    if commit := _commit(Path(__file__).parent):
+        found["commit"] = commit
+    return found | {"source": source_digest()}
+
+
+def _commit(package: Path) -> str | None:
+    """The commit of a package's own repository; none where it is only installed.
+
+    A package that is installed somewhere below another project's repository, as in its
+    virtual environment, is not tracked there.
+    """
+    git = ["git", "-C", str(package)]
+    try:
+        top = Path(_output([*git, "rev-parse", "--show-toplevel"]))
+        if not top.samefile(package.parent) or not (top / "pyproject.toml").is_file():
+            return None
+        _output([*git, "ls-files", "--error-unmatch", "--", "__init__.py"])
         commit = _output([*git, "rev-parse", "HEAD"])
         changed = _output([*git, "status", "--porcelain", "--", "."])
     except (OSError, subprocess.CalledProcessError):
-        return found
-    return found | {"commit": commit[:12] + (" with changes" if changed else "")}
+        return None
+    return commit[:12] + (" with changes" if changed else "")
 
 
-def command(source: str, preset: str, config: Config, base: Config) -> str:
-    """The ``qsel train`` call that repeats a run; only what differs is spelled out.
+@cache
+def source_digest() -> str:
+    """12 hexadecimal digits over the package's statements: a record's provenance.
 
-    A weights file is given by its name: a record holds no folder of the machine.
+    Comments and docstrings do not count. Nothing is decided by it.
     """
-    words = ["qsel", "train", "--data", source, "--preset", preset]
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same statements, without what only explains them.
+
+    Example:
+        >>> ast.unparse(without_docstrings(ast.parse("'Words.'; x = 1  # one")))
+        'x = 1'
+    """
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    return tree
+
+
+def command(
+    source: str,
+    preset: str,
+    config: Config,
+    base: Config,
+    threads: int = 1,
+    processes: int = 1,
+) -> str:
+    """The shell command that repeats a run; only what differs is spelled out.
+
+    A data folder and a weights file are given by their names: a record holds no folder
+    of the machine.
+
+    Args:
+        source: what ``--data`` names, with its options.
+        preset: the preset that ``base`` is made of.
+        config: the run's settings.
+        base: the preset's settings for the run's method.
+        threads: of the processor; a sum in another number of them is another sum.
+        processes: that train together.
+    """
+    words = ["qsel", "train"]
+    if processes > 1:
+        words = ["torchrun", f"--nproc-per-node={processes}", "-m", *words]
+    words += ["--data", source, "--preset", preset]
     words += ["--method", config.method, "--seed", str(config.seed)]
     wanted, given = config.to_dict(), base.to_dict()
     if config.weights:
@@ -109,7 +250,8 @@ def command(source: str, preset: str, config: Config, base: Config) -> str:
     for name, value in wanted.items():
         if name not in ("method", "seed") and value != given[name]:
             words += ["--set", f"{name}={_as_text(value)}"]
-    return shlex.join(words)
+    set_threads = f"OMP_NUM_THREADS={threads} " if threads > 1 else ""
+    return set_threads + shlex.join(words)
 
 
 def _as_text(value: object) -> str:

@@ -98,23 +98,23 @@ def gather(folder: str | Path) -> pd.DataFrame:
     Raises:
         RunError: a file that is no record; the same row and seed twice, as when the
             folder holds runs of several presets or data sets; runs of different
-            versions of the code, or on different images.
+            results versions (``qsel.runs.RESULTS_VERSION``), or on different images.
 
     Columns: method, seed, the metrics, MAP@R, "NMI sd" (over k-means seeds), by_class
-    (counts of each unseen class), seconds of training, device, date, code (fingerprint
-    of the source), command, and record: where the record lies, from ``results`` on if
-    it is one of the recorded ones.
+    (counts of each unseen class), seconds of training, device, date, results (their
+    version), command, and record: where the record lies, from ``results/`` on if it is
+    one of the recorded ones.
     """
     rows = []
     origin: dict[tuple, Path] = {}
     for path in sorted(Path(folder).rglob("record.json")):
         record = Record.load(path)
-        made_of = (record.versions.get("source"), str(record.data))
+        made_of = (record.versions.get("results"), str(record.data))
         origin.setdefault(made_of, path.parent)
         if len(origin) > 1:
             one, other = origin.values()
             raise RunError(
-                f"{one} and {other} are runs of different versions of the code, or on "
+                f"{one} and {other} are runs of different results versions, or on "
                 "different images, and do not compare; remove the older one"
             )
         metrics = {name: 100 * value for name, value in record.metrics.items()}
@@ -127,7 +127,7 @@ def gather(folder: str | Path) -> pd.DataFrame:
                 "seconds": record.seconds["training"],
                 "device": record.device,
                 "date": record.date,
-                "code": record.versions.get("source"),
+                "results": record.versions.get("results"),
                 "command": record.command,
                 "record": _place(path, Path(folder)),
             }

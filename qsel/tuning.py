@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from qsel.config import RATE_DIVISORS, Config, preset
 from qsel.data import ZeroShot, validation
+from qsel.experiment import evaluable
 from qsel.methods import QUADRUPLETS, ROWS
+from qsel.runs import alone_at, writable
 from qsel.storage import written_whole
 from qsel.training import TrainingError, embed, evaluate, train
 
@@ -124,6 +126,41 @@ def score(metrics: dict[str, float]) -> float:
     return (metrics["R@1"] + metrics["NMI"]) / 2
 
 
+def checked_trials(
+    preset_name: str,
+    out: Path,
+    methods: Sequence[str],
+    count: int,
+    settings: dict[str, object] | None = None,
+) -> dict[str, list[dict[str, float]]]:
+    """The trials of a search, if it can be made; said before any data is loaded.
+
+    Args:
+        preset_name: the preset that the trials change.
+        out: JSON file of the search.
+        methods: the rows to tune.
+        count: trials of each method.
+        settings: changes to the preset that all trials share.
+
+    Returns:
+        For each method its trials, see ``trials``.
+
+    Raises:
+        ValueError: no such row, preset or setting, too many trials, or a file that
+            cannot be written or holds no search.
+    """
+    if unknown := sorted(set(methods) - set(ROWS)):
+        raise ValueError(f"no row {unknown[0]!r} to tune; expected {', '.join(ROWS)}")
+    drawn = {method: trials(preset_name, count, method) for method in methods}
+    for method in methods:
+        preset(preset_name, method).with_settings(settings or {})
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; give a file for the search with --out")
+    writable(out.parent)
+    _done(out, {})
+    return drawn
+
+
 def tune(
     data: ZeroShot,
     preset_name: str,
@@ -151,35 +188,37 @@ def tune(
         For each method, the settings with the best mean score.
 
     Raises:
-        ValueError: the file holds another search.
+        ValueError: the file holds another search, another program is writing it, the
+            test half is too small for the metrics, or see ``checked_trials``.
     """
-    if unknown := sorted(set(methods) - set(ROWS)):
-        raise ValueError(f"no row {unknown[0]!r} to tune; expected {', '.join(ROWS)}")
+    drawn = checked_trials(preset_name, out, methods, count, settings)
     held_out = [validation(data.train, seed=split) for split in range(splits)]
-    drawn = {method: trials(preset_name, count, method) for method in methods}
+    for halves in held_out:
+        evaluable(halves.test)
     search = {
         "data": data.name,
         "preset": preset_name,
         "shared settings": settings or {},
     }
-    done = _done(out, search)
-    finished = {(run["method"], run["trial"], run["split"]) for run in done}
-    todo = [
-        (method, trial, split)
-        for trial in range(count)
-        for split in range(splits)
-        for method in methods
-        if (method, trial, split) not in finished
-    ]
-    for method, trial, split in tqdm(todo, desc="trials", unit="run"):
-        wanted = {**(settings or {}), **drawn[method][trial]}
-        config = preset(preset_name, method).with_settings(wanted)
-        run = {"method": method, "trial": trial, "split": split}
-        run |= {"settings": drawn[method][trial]}
-        done.append(run | _result(held_out[split], config))
-        with written_whole(out) as unfinished:
-            text = search | {"chosen": winners(done), "runs": done}
-            unfinished.write_text(json.dumps(text, indent=1) + "\n")
+    with alone_at(out, out.with_name(f"{out.name}.lock")):
+        done = _done(out, search)
+        finished = {(run["method"], run["trial"], run["split"]) for run in done}
+        todo = [
+            (method, trial, split)
+            for trial in range(count)
+            for split in range(splits)
+            for method in methods
+            if (method, trial, split) not in finished
+        ]
+        for method, trial, split in tqdm(todo, desc="trials", unit="run"):
+            wanted = {**(settings or {}), **drawn[method][trial]}
+            config = preset(preset_name, method).with_settings(wanted)
+            run = {"method": method, "trial": trial, "split": split}
+            run |= {"settings": drawn[method][trial]}
+            done.append(run | _result(held_out[split], config))
+            with written_whole(out) as unfinished:
+                text = search | {"chosen": winners(done), "runs": done}
+                unfinished.write_text(json.dumps(text, indent=1) + "\n")
     return winners(done)
 
 
@@ -196,7 +235,13 @@ def _done(out: Path, search: dict[str, object]) -> list[dict]:
     """The runs that a file holds, if it is of this search."""
     if not out.exists():
         return []
-    held = json.loads(out.read_text())
+    try:
+        held = json.loads(out.read_text(encoding="utf-8"))
+        held["runs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{out} holds no search that can be read; choose another file, or remove it"
+        ) from error
     for name, wanted in search.items():
         if held.get(name) != wanted:
             raise ValueError(

@@ -36,7 +36,7 @@ def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") ->
         by_class={"images": [100, 100], "R@1": hits},
         curve=[],
         command="qsel train",
-        versions={"source": code},
+        versions={"results": code},
         device="cpu",
         date="2026-11-24",
         seconds={"training": 1.0, "evaluation": 1.0},
@@ -273,7 +273,7 @@ def test_a_folder_that_is_no_ablation_is_named(two):
 
 def test_runs_of_another_version_do_not_compare(two):
     write(two / "all" / "summed", "method2", 0, 0.5, code="b")
-    with pytest.raises(RunError, match=r"summed.*different versions"):
+    with pytest.raises(RunError, match=r"summed.*different results versions"):
         gather(two / "all", table1.gather(two / "own"))
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -14,6 +15,7 @@ from qsel import book, tables_errata
 from qsel.book import BookError, check, execute_all, render, stage
 from qsel.methods import ROWS, UNTRAINED
 from qsel.notebooks import RUN
+from qsel.pages import stored_fingerprint
 from qsel.storage import locked
 from qsel.table1 import run_folder
 
@@ -84,18 +86,72 @@ def test_store_brings_back_what_is_still_a_notebook(root, photos, executed):
     assert len(executed) == count
 
 
-def test_all_failures_are_named(root, photos, monkeypatch):
-    def fail(source, page, parameters, **options):
-        raise papermill.exceptions.PapermillExecutionError(
-            1, 3, "1 / 0", "ZeroDivisionError", "division by zero", ["1 / 0"]
-        )
+def failing(monkeypatch, fails):
+    """Papermill without a kernel, but for notebooks and parameters that fail."""
+    work = without_kernel([])
 
-    monkeypatch.setattr(papermill, "execute_notebook", fail)
-    with pytest.raises(BookError) as error:
-        execute_all(root, "smoke", photos, seeds=1)
+    def execute(source, page, parameters, **options):
+        if fails(Path(source).name, parameters):
+            raise papermill.exceptions.PapermillExecutionError(
+                1, 3, "1 / 0", "ZeroDivisionError", "division by zero", ["1 / 0"]
+            )
+        work(source, page, parameters, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+
+
+def test_all_failures_are_named(root, photos, monkeypatch):
+    failing(monkeypatch, lambda name, parameters: True)
+    failed = execute_all(root, "smoke", photos, seeds=1)
+    assert len(failed) == len(ROWS) + len(UNTRAINED) + 1
     for row in (*ROWS, *UNTRAINED):
-        assert f"{row}, seed 0: {RUN}" in str(error.value)
-    assert str(error.value).count("cell 3") == len(ROWS) + len(UNTRAINED)
+        assert any(text.startswith(f"{row}, seed 0: {RUN}") for text in failed)
+    assert all("cell 3" in text.splitlines()[0] for text in failed)
+
+
+def test_a_run_that_failed_leaves_a_hole(root, photos, monkeypatch):
+    notebook(root / "notebooks" / "chapter.ipynb", "", 'runs = ""')
+    failing(monkeypatch, lambda name, parameters: parameters.get("method") == "random")
+    (failed,) = execute_all(root, "smoke", photos, seeds=1, store=True)
+    assert failed.startswith("random, seed 0")
+    staged = stage(root) / "notebooks"
+    assert stored_fingerprint(staged / "chapter.ipynb")
+    assert stored_fingerprint(staged / RUN)  # of another run
+    for page in (root / "notebooks").iterdir():
+        assert not stored_fingerprint(page)  # a page with a hole is not stored
+    assert (stage(root) / "book" / "index.md").is_file()
+
+
+def test_the_shown_run_failed(root, photos, monkeypatch):
+    failing(monkeypatch, lambda name, parameters: parameters.get("method") == "method2")
+    assert len(execute_all(root, "smoke", photos, seeds=1)) == 1
+    text = (stage(root) / "notebooks" / RUN).read_text(encoding="utf-8")
+    assert "could not be executed" in text and "run that this page shows" in text
+
+
+def test_a_chapter_that_failed_is_a_page_that_says_so(root, photos, monkeypatch):
+    with_outputs = notebook(root / "notebooks" / "chapter.ipynb", "x", 'preset = ""')
+    page = nbformat.read(with_outputs, as_version=4)
+    page.cells[-1].outputs = [nbformat.v4.new_output("stream", text="of before")]
+    page.metadata["qsel"] = {"fingerprint": {"cells": "of before"}}
+    nbformat.write(page, with_outputs)
+    notebook(root / "notebooks" / "other.ipynb", "", parameters="")
+    failing(monkeypatch, lambda name, parameters: name == "chapter.ipynb")
+    (failed,) = execute_all(root, "smoke", photos, seeds=1, store=True)
+    assert failed.startswith("chapter: chapter.ipynb")
+    written = nbformat.read(stage(root) / "notebooks" / "chapter.ipynb", as_version=4)
+    nbformat.validate(written)
+    title, said, *_, last = written.cells
+    assert title.source == "# A page" and last.source == "x" and not last.outputs
+    assert "could not be executed" in said.source and "1 / 0" in said.source
+    assert not stored_fingerprint(stage(root) / "notebooks" / "chapter.ipynb")
+    assert stored_fingerprint(stage(root) / "notebooks" / "other.ipynb")
+    assert not stored_fingerprint(root / "notebooks" / "other.ipynb")
+    # Mended, it is executed and stored with the others.
+    failing(monkeypatch, lambda name, parameters: False)
+    assert execute_all(root, "smoke", photos, seeds=1, store=True) == []
+    assert stored_fingerprint(root / "notebooks" / "chapter.ipynb")
+    assert stored_fingerprint(root / "notebooks" / "other.ipynb")
 
 
 def test_no_book_here(tmp_path):
@@ -161,7 +217,7 @@ def test_a_stale_page_is_named_with_what_changed(stored):
     assert why(stored) == {"chapter.ipynb": "results changed"}
     (stored / "results" / "record.json").write_text("{}")
     edit(stored / "notebooks" / "bare.ipynb", "print(1)", "print(2)")
-    assert why(stored) == {"bare.ipynb": "source changed"}
+    assert why(stored) == {"bare.ipynb": "cells changed"}
     edit(stored / "notebooks" / "bare.ipynb", "print(2)", "print(1)")
     check(stored)
     edit(stored / "notebooks" / "chapter.ipynb", "preset = 'smoke'", "preset = 'x'")

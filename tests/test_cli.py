@@ -1,6 +1,7 @@
 """The command line, as a user meets it."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,10 +14,12 @@ from tiny_notebook import notebook
 from typer.testing import CliRunner
 
 from qsel import cli
+from qsel.runs import Record
+from qsel.storage import locked
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
-COMMANDS += ("colab", "exercises", "slides")
+COMMANDS += ("colab", "exercises", "slides", "repeat")
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +130,20 @@ def test_evaluate_on_data_of_other_classes(qsel, photos, tmp_path):
     assert qsel("train", "--data", photos, *words)[0] == 0
     other = f"{photos}?test_fraction=0.25"  # nine training classes, not six
     refused(qsel("evaluate", tmp_path / "run", "--data", other), "model.pt")
+
+
+def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
+    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
+    assert qsel(*words, *tiny_settings(epochs=1))[0] == 0
+    path = tmp_path / "run" / "record.json"
+    record = Record.load(path)
+    monkeypatch.setattr("qsel.experiment.repeat", lambda path, data: record)
+    status, out, _ = qsel("repeat", path, "--data", photos)
+    recorded, again = out.splitlines()
+    assert status == 0 and "R@1" in again
+    assert recorded.split()[1:] == again.split()[1:]
+    monkeypatch.undo()
+    refused(qsel("repeat", tmp_path / "none.json"), "none.json")
 
 
 def test_no_resume_starts_anew(qsel, photos, tmp_path):
@@ -243,7 +260,60 @@ def test_the_table_has_a_hole_where_a_run_failed(qsel, photos, monkeypatch):
     status, out, err = qsel("table1", "--data", photos, "--preset", "smoke")
     assert status == 1
     assert "not run" in out and "Proposed Method 2" in out
-    assert err.startswith("qsel: 1 run failed") and failed[0] in err
+    assert err.startswith("qsel: 1 run failed") and "random, seed 0" in err
+
+
+def test_the_book_has_a_hole_where_a_notebook_failed(qsel, tmp_path, monkeypatch):
+    """It is rendered all the same, and the exit status says so."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "_toc.yml").touch()
+    rendered = []
+
+    def render(*arguments):
+        rendered.append(arguments)
+        return tmp_path / "index.html"
+
+    failed = ["chapter: chapter.ipynb with {}, cell 3:\nValueError: no"]
+    monkeypatch.setattr("qsel.book.render", render)
+    monkeypatch.setattr("qsel.book.execute_all", lambda *arguments: failed)
+    status, out, err = qsel("book", "--store")
+    assert status == 1 and len(rendered) == 1 and "index.html" in out
+    assert "chapter: chapter.ipynb" in err and "nothing was stored" in err
+
+
+def test_every_wrong_setting_is_named_before_the_data_is_loaded(qsel, monkeypatch):
+    monkeypatch.setattr("qsel.data.load", lambda source: pytest.fail("loaded"))
+    wrong = ["--set", "batch=0", "--set", "bacth=3", "--set", "dropout=x"]
+    says = ["batch=0", "'bacth'", "dropout='x'"]
+    for words in (["train"], ["table1"], ["tune", "--out", "a.json"], ["ablations"]):
+        monkeypatch.chdir(ROOT)
+        refused(qsel(*words, "--preset", "laptop", *wrong), *says)
+    refused(qsel("train", "--set", "a", "--set", "seed=3"), "--set a", "--set seed=3")
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "--out"], ["table1", "--runs"], ["ablations", "--runs"]]
+)
+@pytest.mark.parametrize("place", ["taken", "taken/below", b"\xff", "a" * 300])
+def test_a_place_that_cannot_be_written_to_is_said_before_the_data_is_loaded(
+    qsel, tmp_path, monkeypatch, words, place
+):
+    (tmp_path / "taken").write_text("kept")
+    monkeypatch.setattr("qsel.data.load", lambda source: pytest.fail("loaded"))
+    monkeypatch.chdir(ROOT)
+    out = tmp_path / os.fsdecode(place)
+    refused(qsel(*words, out, "--preset", "laptop"), "cannot write to", words[1])
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
+
+
+def test_two_trainings_do_not_share_a_folder(qsel, photos, tmp_path):
+    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
+    with locked(tmp_path / "run" / "lock"):
+        refused(
+            qsel(*words, *tiny_settings()), "another program", str(tmp_path / "run")
+        )
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["lock"]
+    assert qsel(*words, *tiny_settings())[0] == 0
 
 
 def test_table_passes_on_what_was_asked_for(qsel, photos, monkeypatch):

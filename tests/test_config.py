@@ -130,3 +130,12 @@ def test_a_config_is_never_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         base.seed = 1
     assert base.with_settings({"seed": 1}) != base == Config()
+
+
+def test_all_that_is_wrong_is_named_at_once():
+    wrong = {"bacth": 3, "batch": 0, "dropout": "much", "schedule": "x", "epochs": "3"}
+    with pytest.raises(ValueError) as error:
+        Config().with_settings(wrong)
+    for name in ("'bacth'", "batch=0", "dropout='much'", "schedule='x'"):
+        assert name in str(error.value)
+    assert "epochs=" not in str(error.value)

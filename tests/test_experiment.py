@@ -3,17 +3,22 @@
 import dataclasses
 import platform
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
 from qsel import config as settings
-from qsel import experiment, training
+from qsel import experiment, runs, training
+from qsel.data import ImageSet
 from qsel.experiment import Setup, describe, finished, load_model, run, untrained
+from qsel.hierarchy import Hierarchy
 from qsel.inputs import MEAN, STD
 from qsel.methods import UNTRAINED
 from qsel.runs import Record, RunError, command
+from qsel.table1 import one_run
 from qsel.training import TrainingError, embed, evaluate
 
 
@@ -111,15 +116,28 @@ def test_another_run_is_not_overwritten(tmp_path, trains, changed):
     assert len(trains) == 1 and after == before
 
 
-def test_other_code_runs_again(tmp_path, trains, monkeypatch):
+def another_results_version(monkeypatch, number=2):
+    monkeypatch.setattr(experiment, "RESULTS_VERSION", number)
+    monkeypatch.setattr(runs, "RESULTS_VERSION", number)
+
+
+def test_another_results_version_runs_again(tmp_path, trains, monkeypatch):
     run(setup(), tmp_path, tiny.CPU)
-    monkeypatch.setattr(experiment, "source_fingerprint", lambda: "0123456789ab")
+    another_results_version(monkeypatch)
     assert finished(setup(), tmp_path) is None
     again = run(setup(), tmp_path, tiny.CPU)
-    assert len(trains) == 2 and again.versions["source"] == "0123456789ab"
+    assert len(trains) == 2 and again.versions["results"] == 2
 
 
-def test_a_checkpoint_of_other_code_is_not_mixed_in(tmp_path, monkeypatch):
+def test_a_renamed_function_leaves_a_finished_run(tmp_path, trains, monkeypatch):
+    record = run(setup(), tmp_path, tiny.CPU)
+    for digest in ("source_digest", "_commit"):  # provenance: they decide nothing
+        monkeypatch.setattr(runs, digest, lambda *arguments: "0123456789ab")
+    assert run(setup(), tmp_path, tiny.CPU) == record
+    assert len(trains) == 1
+
+
+def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
     """Half a run of one version and half of another is a run of neither."""
     asked, real = setup(epochs=3), training.train
 
@@ -141,7 +159,7 @@ def test_a_checkpoint_of_other_code_is_not_mixed_in(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(experiment, "train", watched)
-    monkeypatch.setattr(experiment, "source_fingerprint", lambda: "0123456789ab")
+    another_results_version(monkeypatch)
     try:
         run(asked, tmp_path, tiny.CPU)
     except (RunError, TrainingError):
@@ -222,23 +240,19 @@ def test_a_network_of_other_classes_is_one_sentence(tmp_path):
     assert "\n" not in str(error.value) and "model.pt" in str(error.value)
 
 
-def test_the_fingerprint_of_the_source_is_stable():
-    one = experiment.source_fingerprint()
-    assert one == experiment.source_fingerprint()
-    assert len(one) == 12 and int(one, 16) >= 0
-
-
-def test_comments_and_docstrings_do_not_change_the_fingerprint():
-    code = '"""A module."""\nx = 1  # one\n\ndef f():\n    """Doc."""\n    return x\n'
-    other = '"""Other."""\nx = 1\n\ndef f():\n    """Words."""\n\n    return x  # x\n'
-    assert experiment._statements(code) == experiment._statements(other)
-    for change in ("x = 2", "return -x", "def f(y)"):
-        word = {"x = 2": "x = 1", "return -x": "return x", "def f(y)": "def f()"}[
-            change
-        ]
-        changed = code.replace(word, change)
-        assert changed != code
-        assert experiment._statements(code) != experiment._statements(changed)
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (range(8), "8 images; R@8 needs 9"),
+        (range(6), "6 images"),
+    ],
+)
+def test_too_few_test_images_are_told_before_training(tmp_path, trains, kept, says):
+    data = tiny.zero_shot()
+    few = dataclasses.replace(data, test=data.test.subset(kept))
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=few), tmp_path / "run", tiny.CPU)
+    assert not trains and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "list", "other"])
@@ -253,3 +267,106 @@ def test_a_damaged_network_is_named(damage, tmp_path):
     with pytest.raises(RunError, match=r"model\.pt .*train.* again") as error:
         load_model(asked, tmp_path, tiny.CPU)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("each", "says"), [(12, "one fine class"), (1, "one image of each fine class")]
+)
+def test_a_test_part_that_no_metric_can_judge(tmp_path, trains, each, says):
+    names = [f"t{i // each}" for i in range(12)]
+    labels = Hierarchy.from_names(names, names)
+    data = dataclasses.replace(
+        tiny.zero_shot(),
+        test=ImageSet.from_array("tiny", tiny.pixels(6)[:12], labels),
+    )
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=data), tmp_path / "run", tiny.CPU)
+    assert not trains
+
+
+def test_nine_test_images_of_which_one_is_alone_are_enough(tmp_path):
+    data = tiny.zero_shot()
+    nine = dataclasses.replace(data, test=data.test.subset([*range(8), 35]))
+    run(dataclasses.replace(setup(epochs=1), data=nine), tmp_path, tiny.CPU)
+
+
+# --- repeated --------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A record as ``qsel table1`` makes it, which another process can repeat."""
+    paths = [str(Path(tiny.__file__).parent), str(Path(experiment.__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
+    monkeypatch.chdir(tmp_path)
+    tiny.as_folder(tmp_path / "photos")
+    source = f"{tmp_path}/photos?seed=3"
+    settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
+    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
+    return source, record, folder / "record.json"
+
+
+def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
+    source, record, path = recorded
+    again = experiment.repeat(path, source)
+    assert again.metrics == record.metrics and again.curve == record.curve
+    assert again.command == record.command and again.data == record.data
+
+
+@pytest.mark.parametrize(
+    ("start", "threads", "called"),
+    [
+        ("qsel", "1", ["-m", "qsel"]),
+        ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
+        ("torchrun --nproc-per-node=3 -m qsel", "1", ["--nproc-per-node=3", "-m"]),
+    ],
+)
+def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
+    calls = []
+
+    def call(words, env, **options):
+        calls.append((words, env["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(words, len(calls) - 1)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    text = f"{start} train --data photos?seed=1 --preset smoke"
+    experiment._call_again(text, "/there/photos?seed=1", "out")
+    ((words, used),) = calls
+    assert used == threads and words[1 : 1 + len(called)] == called
+    rest = ["train", "--data", "/there/photos?seed=1", "--preset", "smoke"]
+    assert words[-7:] == [*rest, "--out", "out"]
+    with pytest.raises(RunError, match=r"train .* failed"):
+        experiment._call_again(text, "/there/photos?seed=1", "out")
+    with pytest.raises(RunError, match="say with --data"):
+        experiment._call_again(text, None, "out")
+
+
+def test_what_is_not_repeated_is_told(recorded, monkeypatch):
+    source, record, path = recorded
+    calls = []
+
+    def call(text, data, folder):
+        calls.append(text)
+        record.save(Path(folder) / "record.json")
+
+    def changed(by, **versions):
+        metrics = record.metrics | {"R@1": record.metrics["R@1"] + by}
+        new = dataclasses.replace(record, metrics=metrics)
+        dataclasses.replace(new, versions=record.versions | versions).save(path)
+        return experiment.repeat(path, source)
+
+    monkeypatch.setattr(experiment, "_call_again", call)
+    with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
+        changed(1e-12)
+    assert changed(0.0299, cpu="another") == record
+    assert changed(-0.0299, torch="another") == record
+    with pytest.raises(RunError, match="within 3 points: R@1"):
+        changed(0.0301, cpu="another")
+    count = len(calls)
+    with pytest.raises(RunError, match="results version 0"):
+        changed(0, results=0)
+    assert len(calls) == count
+    dataclasses.replace(record, data={"name": "other"}).save(path)
+    with pytest.raises(RunError, match="other images"):
+        experiment.repeat(path, source)

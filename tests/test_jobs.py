@@ -1,6 +1,8 @@
 """Jobs side by side: all of them, whatever happens to one; and a line on the way."""
 
+import os
 import re
+import signal
 import threading
 import time
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from qsel import jobs
-from qsel.jobs import Job, side_by_side
+from qsel.jobs import Job, side_by_side, stoppable
 
 
 def never():
@@ -65,6 +67,33 @@ def test_every_failure_is_named_and_the_others_are_done():
     assert sorted(done) == [1, 2, 4, 5, 7, 8]
     told = ["job 0: no good", "job 3: [Errno 28] full", "job 6: KeyError"]
     assert sorted(failed) == told
+
+
+def test_a_failure_is_told_at_once(capfd):
+    told = []
+
+    def fail(gpu, watch):
+        raise ValueError("no good\nat all")
+
+    def look(gpu, watch):
+        told.append(capfd.readouterr().err)
+        return "done"
+
+    side_by_side([Job("one", fail), Job("two", look)], "Jobs", never, at_once=1)
+    assert re.search(r"^one: failed after 0 s: no good\nat all$", told[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_long_work_is_stopped_with_one_sentence(capfd, number, status):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped, stoppable("do it again"):
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+    assert stopped.value.code == status
+    assert capfd.readouterr().err.strip() == "qsel: stopped; do it again"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_another_has_is_asked_for_again(monkeypatch):

@@ -15,8 +15,10 @@ import pytest
 import tiny
 from tiny_notebook import notebook, repository, without_kernel
 
+from qsel.data import load
 from qsel.methods import ROWS, UNTRAINED
 from qsel.notebooks import RUN, NotebookError, check_parameters, execute, run_table
+from qsel.runs import RunError
 from qsel.storage import locked
 from qsel.table1 import run_folder
 
@@ -245,9 +247,20 @@ def test_a_mistake_is_told_before_anything_runs(root, photos, executed, asked, s
     assert not executed and not (root / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_written_to(root, photos, executed):
+def test_too_few_test_images_are_told_before_anything_runs(root, executed):
+    tiny.as_folder(root / "few", fine_classes=3, each=2)
+    split = load(root / "few")
+    few = len(split.test)
+    assert few <= 8
+    with pytest.raises(RunError, match=f"test part has {few} images; R@8 needs 9"):
+        run_table(root, "smoke", str(root / "few"))
+    assert not executed
+
+
+def test_a_folder_that_cannot_be_written_to(root, photos, executed, monkeypatch):
     (root / "taken").write_text("")
-    with pytest.raises(NotebookError, match=r"cannot write to .*taken.*--runs"):
+    monkeypatch.setattr("qsel.data.load", None)  # said before
+    with pytest.raises(RunError, match=r"cannot write to .*taken.*--runs"):
         run_table(root, "smoke", photos, runs="taken")
     assert not executed
 

@@ -40,7 +40,8 @@ def test_each_part_follows_what_it_is_named_after(tmp_path, monkeypatch):
     first = now(word="a")
     assert now(word="a") == first
     assert set(first) == {
-        *("source", "parameters", "data", "versions", "results", "runs")
+        *("cells", "drawing", "answers", "parameters", "data", "versions"),
+        *("results", "runs"),
     }
     assert changed(first, now(word="b")) == {"parameters"}
     record.write_text('{"a": 1}')
@@ -51,7 +52,7 @@ def test_each_part_follows_what_it_is_named_after(tmp_path, monkeypatch):
     committed.write_text("{}")
     assert now(word="a") == first
     notebook(source, "table1.recorded() ")
-    assert changed(first, now(word="a")) == {"source"}
+    assert changed(first, now(word="a")) == {"cells"}
     notebook(source, "table1.recorded()")
     real = pages.version
     monkeypatch.setattr(
@@ -113,28 +114,60 @@ def test_the_fingerprint_follows_the_data(tmp_path):
     assert changed(before, after) == {"data"}
 
 
-def test_a_comment_that_a_page_shows_counts_and_a_driver_does_not(tmp_path):
+def test_what_draws_for_a_page_counts_and_nothing_else(tmp_path):
     package = tmp_path / "qsel"
     shutil.copytree(Path(pages.__file__).parent, package)
-    source = notebook(tmp_path / "page.ipynb")
+    source = notebook(tmp_path / "page.ipynb", "from qsel import figures_maps")
 
     def now():
         return another_program(package).fingerprint(source, {}, tmp_path)
 
+    def edit(name, before, after):
+        text = (package / name).read_text()
+        assert before in text
+        (package / name).write_text(text.replace(before, after, 1))
+
     before = now()
     assert before == fingerprint(source, {}, tmp_path)
-    for name in ("cli.py", "notebooks.py", "commands/__init__.py"):
-        (package / name).write_text("# other")
+    for name in ("cli.py", "losses.py", "selection.py", "figures_losses.py"):
+        (package / name).write_text("x = 'computes, drives, or draws other pages'")
+    edit("figures_maps.py", '"""', '"""Other words. ')
+    edit("figures_maps.py", "\nfrom ", "\n# a comment\nfrom ")
     assert now() == before
-    losses = package / "losses.py"
-    losses.write_text(losses.read_text().replace("Equations", "The equations", 1))
-    assert changed(before, now()) == {"source"}
+    (package / "figures_maps.py").open("a").write("\nSHADE = 0.123\n")
+    assert changed(before, now()) == {"drawing"}
 
 
-def test_every_driving_source_is_there():
-    """A name of a file that was renamed would leave the new one counted."""
-    package = Path(pages.__file__).parent
-    assert all((package / name).exists() for name in pages.DRIVING)
+def test_a_page_depends_on_the_results_version(tmp_path, monkeypatch):
+    source = notebook(tmp_path / "page.ipynb")
+    before = fingerprint(source, {}, tmp_path)
+    monkeypatch.setattr(pages, "RESULTS_VERSION", 2)
+    assert changed(before, fingerprint(source, {}, tmp_path)) == {"answers"}
+
+
+def test_a_function_that_moves_draws_the_same(tmp_path):
+    """Also where the modules that call it name another one, and through others."""
+    package, source = tmp_path / "qsel", tmp_path / "page.ipynb"
+    package.mkdir()
+    shutil.copy(pages.__file__, package / "pages.py")
+    notebook(source, "%matplotlib inline\nfrom qsel import figures_a")
+    draw = "def draw():\n    return 1\n"
+
+    def now(**modules):
+        for old in package.glob("figures*"):
+            old.unlink()
+        for name, text in modules.items():
+            (package / f"{name}.py").write_text(text)
+        return another_program(package).fingerprint(source, {}, tmp_path)
+
+    call = "from qsel import figures_b\nx = figures_b.draw()\n"
+    before = now(figures_a=call, figures_b=draw)
+    assert now(figures_a=call.replace("_b", "_c"), figures_c=draw) == before
+    moved = "from qsel.figures_c import draw\nx = draw()\n"
+    assert now(figures_a=moved, figures_c=draw) == before
+    assert now(figures_a=f"{draw}x = draw()\n") == before
+    other = now(figures_a=call, figures_b=draw.replace("1", "2"))
+    assert changed(before, other) == {"drawing"}
 
 
 def test_an_executed_page_has_the_fingerprint_of_its_source(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from qsel import ablations, table1, table1_verdicts
 from qsel.config import TUNED, Config, preset
 from qsel.methods import ROWS, UNTRAINED
-from qsel.runs import Record
+from qsel.runs import RESULTS_VERSION, Record
 from qsel.tuning import SPACES, score, trials
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +26,11 @@ def records(folder: Path) -> list:
         pytest.param(path, id=path.relative_to(ROOT / "results").parent.as_posix())
         for path in paths
     ]
+
+
+@pytest.mark.parametrize("path", records(ROOT / "results"))
+def test_every_record_is_of_this_results_version(path):
+    assert Record.load(path).versions["results"] == RESULTS_VERSION
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -112,7 +117,7 @@ def test_an_ablation_on_synthcars_does_so_too(path):
     own = Record.load(CARS / path.parent.name / "record.json")
     assert Config(**record.config) == switched(record, name, "laptop", {})
     assert record.data == own.data
-    assert record.versions["source"] == own.versions["source"]
+    assert record.versions["results"] == own.versions["results"]
 
 
 def switched(record: Record, name: str, preset_name: str, shared: dict) -> Config:

@@ -1,8 +1,10 @@
 """Run records and the command that repeats a run."""
 
+import ast
 import dataclasses
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -88,13 +90,62 @@ def test_no_record_at_all(tmp_path):
 
 def test_versions_name_what_computes():
     found = versions()
-    assert {"python", "qsel", "torch", "torchvision", "numpy"} <= set(found)
-    assert all(isinstance(value, str) and value for value in found.values())
+    assert {"python", "qsel", "torch", "torchvision", "numpy", "cpu"} <= set(found)
+    assert all(isinstance(value, str | int) and value for value in found.values())
+    assert found["results"] == runs.RESULTS_VERSION
+    assert len(found["source"]) == 12 and int(found["source"], 16) >= 0
 
 
 def test_versions_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert "torch" in versions() and "commit" not in versions()
+
+
+def git(root: Path, *words: str) -> str:
+    """A git command of somebody who has no settings."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=a"]
+    return subprocess.run(
+        ["git", *who, "-C", str(root), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("where", [".", "src", ".venv/lib/site-packages"])
+def test_the_commit_is_that_of_the_packages_own_repository(tmp_path, where):
+    package = tmp_path / where / "qsel"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (tmp_path / "pyproject.toml").write_text("")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "pyproject.toml")
+    git(tmp_path, "commit", "--quiet", "--message", "somebody's project")
+    assert runs._commit(package) is None  # it lies there, and is not tracked
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "with the package")
+    commit = git(tmp_path, "rev-parse", "HEAD")[:12]
+    assert runs._commit(package) == (commit if where == "." else None)
+    (package / "__init__.py").write_text("x = 1")
+    changed = f"{commit} with changes"
+    assert runs._commit(package) == (changed if where == "." else None)
+
+
+def test_only_statements_count_in_the_digest_of_the_source():
+    code = '"""A module."""\nx = 1  # one\n\ndef f():\n    """Doc."""\n    return x\n'
+    other = '"""Other."""\nx = 1\n\ndef f():\n    """Words."""\n\n    return x  # x\n'
+
+    def statements(source):
+        return ast.unparse(runs.without_docstrings(ast.parse(source)))
+
+    assert statements(code) == statements(other)
+    for before, after in (
+        ("x = 1", "x = 2"),
+        ("return x", "return -x"),
+        ("f()", "g()"),
+    ):
+        assert statements(code) != statements(code.replace(before, after))
+    assert statements('def f():\n    "Words."\n') == "def f():\n    pass"
 
 
 def read_back(text: str, monkeypatch) -> tuple[str, str, Config]:
@@ -169,6 +220,14 @@ def test_the_command_spells_only_what_differs(monkeypatch):
     assert read_back(text, monkeypatch)[2] == base
     wanted = base.with_settings({"refresh": 2, "schedule": "constant"})
     assert command("synthcars", "smoke", wanted, base).count("--set") == 2
+
+
+def test_the_command_has_threads_and_processes():
+    base = preset("smoke")
+    assert command("a", "smoke", base, base).startswith("qsel train ")
+    text = command("a", "smoke", base, base, threads=2, processes=3)
+    start = "OMP_NUM_THREADS=2 torchrun --nproc-per-node=3 -m qsel train --data a "
+    assert text.startswith(start)
 
 
 @pytest.mark.parametrize(

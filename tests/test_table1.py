@@ -148,7 +148,7 @@ def test_runs_of_other_code_or_other_images_do_not_mix(tmp_path, what):
     write_runs(tmp_path, ["random"])
     path = tmp_path / "random-seed1" / "record.json"
     record = json.loads(path.read_text())
-    record[what] = {"source": "another", "name": "another"}
+    record[what] = {"results": "another", "name": "another"}
     path.write_text(json.dumps(record))
     with pytest.raises(RunError, match="do not compare"):
         gather(tmp_path)

@@ -11,6 +11,7 @@ from qsel.config import preset
 from qsel.data import ImageSet, ZeroShot
 from qsel.hierarchy import Hierarchy
 from qsel.methods import QUADRUPLETS, ROWS
+from qsel.storage import locked
 from qsel.tuning import SPACES, score, space, trials, tune, winners
 
 
@@ -159,3 +160,38 @@ def test_settings_that_do_not_train_lose_and_are_told(tmp_path, small, monkeypat
     assert found["random"]["learning_rate"] == 0.01
     failed = [r for r in json.loads(out.read_text())["runs"] if "failed" in r]
     assert len(failed) == 2 and failed[0]["failed"] == "the loss became inf"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3"])
+def test_a_file_that_is_no_search_is_named_and_kept(tmp_path, small, text):
+    out = tmp_path / "search.json"
+    out.write_text(text)
+    with pytest.raises(ValueError, match=r"search\.json holds no search"):
+        tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+    assert not small and out.read_text() == text
+
+
+def test_two_searches_do_not_share_a_file(tmp_path, small):
+    out = tmp_path / "search.json"
+    with (
+        locked(tmp_path / "search.json.lock"),
+        pytest.raises(ValueError, match="another program"),
+    ):
+        tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+    assert not small
+
+
+def test_a_place_for_no_file_is_said_first(tmp_path, small):
+    (tmp_path / "taken").write_text("")
+    for out in (tmp_path, tmp_path / "taken" / "search.json"):
+        with pytest.raises(ValueError, match="--out"):
+            tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+    assert not small
+
+
+def test_held_out_classes_with_too_few_images_are_told_first(tmp_path, small):
+    data = twelve_classes()
+    few = data.train.subset([i for i in range(72) if i % 6 < 2])
+    with pytest.raises(ValueError, match="6 images; R@8 needs 9"):
+        tune(ZeroShot("few", few, data.test), "smoke", tmp_path / "a", ["random"], 1)
+    assert not small

@@ -43,9 +43,12 @@ def book(
 ) -> None:
     """Execute every notebook and render the book; what is fresh is not repeated.
 
+    What fails leaves a hole: the rest is rendered, and the exit status is 1.
+
     Example: `qsel book --preset smoke`
     """
     from qsel import book
+    from qsel.jobs import stoppable
     from qsel.publish import book as printed
     from qsel.publish import notebooks as public
 
@@ -67,14 +70,25 @@ def book(
     config = public.config(root, repository) if repository else None
     if pdf:
         printed.browser()
-    if not stored:
-        book.execute_all(root, preset, data, seeds, store, jobs)
-    page = book.render(root if stored else book.stage(root), root, strict, config)
+    failed: list[str] = []
+    with stoppable("the same command goes on from what is done"):
+        if not stored:
+            failed = book.execute_all(root, preset, data, seeds, store, jobs)
+        page = book.render(root if stored else book.stage(root), root, strict, config)
     if repository:
         public.lead_to_branch(page.parent, repository)
     print(f"the book: {page.as_uri()}")
     if pdf:
         print(f"on paper: {printed.pdf(root).as_uri()}")
+    if failed:
+        names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
+        kept = "; nothing was stored" if store else ""
+        print(
+            f"qsel: {len(failed)} notebooks could not be executed, their pages say so"
+            f"{kept}; the reasons stand above:{names}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
 
 
 def colab(

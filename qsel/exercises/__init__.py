@@ -5,9 +5,7 @@ Every chapter ends with some, on three levels: **Predict** (say it before you ru
 holds the stub; ``check`` compares what was filled in with what the package computes:
 no answer is typed here.
 
-The judges stand in a folder for each group of chapters. They are ``__init__`` files
-since the fingerprint of a recorded run leaves such names out (``qsel.experiment``), and
-an exercise changes no run.
+The judges stand in a folder for each group of chapters.
 """
 
 import dis
