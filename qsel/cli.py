@@ -1,15 +1,27 @@
 """The command line; `qsel --help` lists the commands."""
 
-import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from qsel.commands import Data, Jobs, Preset
+from qsel.commands import (
+    Data,
+    Jobs,
+    Method,
+    Preset,
+    Rule,
+    Settings,
+    Workers,
+    pairs,
+    print_metrics,
+)
 from qsel.commands import book as commands
+from qsel.commands.data import data_command
+from qsel.commands.evaluate import evaluate
 from qsel.commands.runs import repeat
+from qsel.terminal import how_to_install, in_plain_letters, refuse_empty
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,62 +32,7 @@ app = typer.Typer(
     "\n\nA first run: `qsel data`, then `qsel train --preset smoke --out runs/first`.",
 )
 
-Method = Annotated[
-    str,
-    typer.Option(help="random, method1, method2, or hardest_negative (a control)."),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="Change a setting of the preset, as name=value; may be repeated. All "
-        "names stand in qsel/config.py.",
-    ),
-]
-Workers = Annotated[
-    int | None, typer.Option(min=0, help="Decoding processes; default: cores, up to 8.")
-]
-
-
-@app.command("data")
-def data_command(
-    data: Data = "synthcars",
-    sheet: Annotated[
-        Path | None,
-        typer.Option(help="Write a contact sheet of training images to this file."),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option(help="Decode every image, and name those that cannot be.")
-    ] = False,
-    workers: Workers = None,
-) -> None:
-    """Describe a data set: classes, images, what can be a reference.
-
-    Example: `qsel data --data my_photos --check --sheet sheet.png`
-    """
-    from qsel.data import check_images, load
-    from qsel.data.contact import contact_sheet
-
-    split = load(data)
-    print(split.name)
-    for part, images in (("train", split.train), ("test", split.test)):
-        labels = images.hierarchy
-        print(
-            f"  {part}: {len(images):,} images, {len(labels.fine_names)} fine and "
-            f"{len(labels.coarse_names)} coarse classes (fingerprint "
-            f"{images.fingerprint})"
-        )
-    labels = split.train.hierarchy
-    print(f"  {len(labels.references()):,} training images can be a reference")
-    for name, reason in labels.lacking().items():
-        print(f"    never: {name!r} {reason}")
-    if check:
-        for images in (split.train, split.test):
-            check_images(images, workers)
-        print("  every image can be decoded")
-    if sheet:
-        contact_sheet(split.train).save(sheet)
-        print(f"  contact sheet: {sheet}")
+app.command("data")(data_command)
 
 
 @app.command()
@@ -120,7 +77,7 @@ def train(
     team = distributed.join()
     out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
-        {**_pairs(settings), "seed": seed}
+        {**pairs(settings), "seed": seed}
     )
     again = "the same command" + ("" if resume else ", without --no-resume,")
     with stoppable(f"{again} goes on from the last epoch"), ExitStack() as held:
@@ -135,44 +92,12 @@ def train(
         setup = experiment.Setup(loaded, source_name(data), preset, wanted)
         record = experiment.run(setup, out, workers=workers, team=team)
     if team.leads:
-        _print_metrics({"trained": record.metrics})
+        print_metrics({"trained": record.metrics})
         print(f"record: {out / 'record.json'}")
     distributed.leave()
 
 
-@app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder that `qsel train` wrote.")],
-    data: Data | None = None,
-    settings: Settings = None,
-    workers: Workers = None,
-) -> None:
-    """Evaluate a trained network on the unseen classes of a data set.
-
-    A run on SynthCars finds its data by itself; a record holds no folder, so others
-    have to be named. The data may be another than it was trained on, if the class
-    counts fit.
-
-    Example: `qsel evaluate runs/m1-s1 --data my_photos`
-    """
-    from qsel import config, experiment, training
-    from qsel.data import load, source_name
-    from qsel.runs import Record
-
-    record = Record.load(run / "record.json")
-    words = shlex.split(record.command)
-    trained_on = words[words.index("--data") + 1]
-    if data is None and not trained_on.startswith("synthcars"):
-        raise ValueError(
-            f"{run} was trained on {trained_on!r}; give its folder, or another data "
-            "set, with --data"
-        )
-    data = data or trained_on
-    wanted = config.Config(**record.config).with_settings(_pairs(settings))
-    setup = experiment.Setup(load(data), source_name(data), record.preset, wanted)
-    model, _, inputs = experiment.load_model(setup, run, workers=workers)
-    labels = setup.data.test.hierarchy.fine
-    _print_metrics({"": training.evaluate(training.embed(model, inputs), labels)})
+app.command()(evaluate)
 
 
 @app.command()
@@ -189,7 +114,7 @@ def select(
         Path,
         typer.Option(help="File for the quadruplets: .csv, .parquet or .npz."),
     ],
-    method: Method = "method2",
+    method: Rule = "method2",
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
 ) -> None:
     """Select a quadruplet for every usable reference of your own embeddings.
@@ -244,7 +169,7 @@ def table1(
             runs,
             seeds=[seed] if seed is not None else range(seeds) if seeds else None,
             rows=[row.strip() for row in rows.split(",")] if rows else None,
-            settings=_pairs(settings),
+            settings=pairs(settings),
             at_once=jobs,
         )
     folder = table.run_folder(runs, data, preset, "random", 0).parent
@@ -288,7 +213,7 @@ def ablations(
 
     chosen = [name.strip() for name in names.split(",")] if names else None
     with stoppable("the same command goes on from the last epoch"):
-        switches.run(data, preset, runs, seeds, chosen, _pairs(settings), workers)
+        switches.run(data, preset, runs, seeds, chosen, pairs(settings), workers)
     base = table.run_folder(runs, data, preset, "random", 0).parent
     found = switches.gather(f"{base}-ablations", table.gather(base))
     changes = [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
@@ -319,7 +244,7 @@ def tune(
     from qsel.jobs import stoppable
     from qsel.methods import ROWS
 
-    asked, shared = rows or list(ROWS), _pairs(settings)
+    asked, shared = rows or list(ROWS), pairs(settings)
     tuning.checked_trials(preset, out, asked, trials, shared)
     with stoppable("the same command goes on from the last trial"):
         chosen = tuning.tune(load(data), preset, out, asked, trials, splits, shared)
@@ -339,38 +264,17 @@ for command in (
 
 def main() -> None:
     """Run the command line; a mistake in the input is one sentence, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        in_plain_letters(stream)
     try:
+        refuse_empty(sys.argv[1:])
         app()
     except ModuleNotFoundError as error:
-        print(
-            f"qsel: the package {error.name} is missing; install what the book needs "
-            "with pip install 'qsel[book]'",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        _end(how_to_install(error.name))
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"qsel: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
 
 
-def _pairs(settings: list[str] | None) -> dict[str, str]:
-    pairs, wrong = {}, []
-    for setting in settings or ():
-        name, equals, value = (part.strip() for part in setting.partition("="))
-        if not equals:
-            wrong.append(f"--set {setting}: expected name=value")
-        elif name in ("method", "seed"):  # they also name the run, and its preset
-            wrong.append(
-                f"--set {setting}: method and seed are no settings of a preset; give "
-                f"--{name} where the command has it (table1: --rows, --seed)"
-            )
-        pairs[name] = value
-    if wrong:
-        raise ValueError("; ".join(wrong))
-    return pairs
-
-
-def _print_metrics(rows: dict[str, dict[str, float]]) -> None:
-    for name, metrics in rows.items():
-        values = "  ".join(f"{key} {100 * value:.2f}" for key, value in metrics.items())
-        print(f"{name:>8}  {values}")
+def _end(reason: object) -> NoReturn:
+    print(f"qsel: {reason}", file=sys.stderr)
+    sys.exit(2)

@@ -8,14 +8,10 @@ import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
-from qsel import losses
+from qsel import losses, row_names
 
 CHOICES = {
-    "method": (
-        *("semi_hard", "lifted_structure", "n_pairs", "clustering", "triplet_global"),
-        *("random", "hardest_negative", "method1", "method2"),
-        *("raw_pixels", "start"),  # not trained
-    ),
+    "method": row_names.ALL,
     "negative": ("nearest", "random"),
     "siblings": ("own rule", "all", "drawn", "coarse"),
     "fallback": ("furthest", "nearest"),

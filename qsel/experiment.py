@@ -1,6 +1,7 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from qsel.runs import (
     versions,
     writable,
 )
-from qsel.storage import first_line, written_whole
+from qsel.storage import written_whole
 from qsel.training import (
     best_device,
     embed,
@@ -204,7 +205,8 @@ def finished(setup: Setup, folder: Path) -> Record | None:
     if not path.exists():
         return None
     done = Record.load(path)
-    if done.config != _settings(setup.config) or done.data != describe(setup.data):
+    same_data = _without_names(done.data) == _without_names(describe(setup.data))
+    if done.config != _settings(setup.config) or not same_data:
         raise RunError(
             f"{folder} holds another run ({done.command}); choose another folder, or "
             "remove it"
@@ -295,7 +297,8 @@ def load_model(
     """The trained network of a run, with its training and test inputs.
 
     Raises:
-        RunError: no network in the folder, or one that cannot be read or does not fit.
+        RunError: no network in the folder, or one that does not fit the settings or
+            the data; what does not fit is named.
     """
     path = folder / "model.pt"
     if not path.is_file():
@@ -303,36 +306,71 @@ def load_model(
             f"no trained network at {path}; run `qsel train` with --out first"
         )
     device = device or best_device()
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+    except Exception as error:  # torch raises whatever it stumbles over
+        raise RunError(
+            f"{path} is no network that `qsel train` wrote; remove the folder and "
+            "train again"
+        ) from error
     config = setup.config
     if not config.freeze:  # the file holds the trunk's weights too
         config = replace(config, weights=None)
     model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # broken bytes raise anything
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if shapes != expected:
         raise RunError(
-            f"the network in {path} cannot be read ({first_line(error)}); remove "
-            f"{folder} and run `qsel train` again"
-        ) from error
-    if not isinstance(state, dict) or not state.keys() & model.state_dict().keys():
-        raise RunError(
-            f"{path} holds no network of this kind; expected what `qsel train` writes: "
-            f"remove {folder} and train again"
+            f"the network in {path} {_misfit(shapes, expected, setup, folder)}"
         )
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        labels = setup.data.train.hierarchy
-        raise RunError(
-            f"the network in {path} does not fit {setup.data.name}, whose training "
-            f"part has {len(labels.coarse_names)} coarse and {len(labels.fine_names)} "
-            "fine classes; give data with as many classes as it was trained on"
-        ) from error
+    model.load_state_dict(state)
     return model.eval(), train_inputs, test_inputs
 
 
+def _misfit(
+    saved: dict[str, tuple[int, ...]],
+    expected: dict[str, tuple[int, ...]],
+    setup: Setup,
+    folder: Path,
+) -> str:
+    """Why a saved network does not fit, and what to do, as the end of a sentence."""
+    names = [*saved, *(name for name in expected if name not in saved)]
+    unlike = [name for name in names if saved.get(name) != expected.get(name)]
+    if all(re.fullmatch(r"(head\.)?(coarse|fine)\.\w+", name) for name in unlike):
+        wanted, held = (
+            " and ".join(
+                f"{shapes[name][0]} {level}"
+                for level in ("coarse", "fine")
+                for name in shapes
+                if name.endswith(f"{level}.bias")
+            )
+            for shapes in (expected, saved)
+        )
+        return (
+            f"was trained on {held} classes, but the training part of "
+            f"{setup.data.name} has {wanted}; give data with as many classes"
+        )
+    asked, recorded = _settings(setup.config), {}
+    if (folder / "record.json").is_file():
+        recorded = Record.load(folder / "record.json").config
+    for settings in (("trunk", "freeze", "whiten", "embedding_dim"), ("image_size",)):
+        changed = [s for s in settings if recorded.get(s, asked[s]) != asked[s]]
+        if changed:
+            was = ", ".join(f"{name}={recorded[name]}" for name in changed)
+            now = ", ".join(f"{name}={asked[name]}" for name in changed)
+            return (
+                f"was trained with {was}, not {now}; leave these settings as recorded"
+            )
+    name = unlike[0]
+    return (
+        f"holds {name} of shape {saved.get(name, 'none')}, but the settings make it "
+        f"{expected.get(name, 'none')}; evaluate with the settings, package and data "
+        "that it was trained with"
+    )
+
+
 def describe(data: ZeroShot) -> dict[str, object]:
-    """What a record says of the data: counts and fingerprints, no path."""
+    """What a record says of the data: counts, fingerprints and what was trained on."""
     described: dict[str, object] = {"name": data.name}
     for part, images in (("train", data.train), ("test", data.test)):
         labels = images.hierarchy
@@ -343,8 +381,31 @@ def describe(data: ZeroShot) -> dict[str, object]:
             "fingerprint": images.fingerprint,
         }
     labels = data.train.hierarchy
+    described["trained on"] = list(labels.fine_names)
     described["never references"] = len(labels) - len(labels.references())
     return described
+
+
+def trained_classes(record: Record, data: ZeroShot) -> list[str] | None:
+    """The fine classes to be tested that a run was trained on; None: not known.
+
+    Records did not always name the classes. One that does not is of this split if its
+    training images are the same, and no split tests what it trains on.
+
+    Args:
+        record: of the run.
+        data: to test on, which need not be what the run was trained on.
+    """
+    if "trained on" in record.data:
+        known = set(record.data["trained on"])
+        return [name for name in data.test.hierarchy.fine_names if name in known]
+    recorded = record.data.get("train", {}).get("fingerprint")
+    return [] if recorded == data.train.fingerprint else None
+
+
+def _without_names(described: dict[str, object]) -> dict[str, object]:
+    """What records have always said of the data; fingerprints cover the names too."""
+    return {key: value for key, value in described.items() if key != "trained on"}
 
 
 def _settings(config: Config) -> dict[str, object]:

@@ -217,8 +217,18 @@ def scatter(
             edgecolors="white",
             zorder=2,
             rasterized=len(labels) > RASTERISE,
-            label=labels.fine_names[f],
+            label=literal(labels.fine_names[f]),
         )
+
+
+def literal(name: str) -> str:
+    """A name as matplotlib text that shows it as it is: no dollar begins a formula.
+
+    Example:
+        >>> print(literal("under $9"))
+        under \\$9
+    """
+    return name.replace("$", r"\$")
 
 
 def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:

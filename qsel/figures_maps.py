@@ -19,6 +19,7 @@ from qsel.figures import (
     SHORT,
     coarse_colours,
     fine_markers,
+    literal,
     mark,
     names_of,
     scatter,
@@ -239,11 +240,13 @@ def maps(views: Mapping[str, Tensor], labels: Hierarchy) -> Figure:
             middle = own[torch.cdist(own, own).median(1).values.argmin()]
             gaps = [((middle - other) / span).abs() for other in taken]
             if all(gap[0] > 0.2 or gap[1] > 0.05 for gap in gaps):
-                tag(ax, middle.tolist(), labels.coarse_names[c], (0, 0), size=9)
+                name = literal(labels.coarse_names[c])
+                tag(ax, middle.tolist(), name, (0, 0), size=9)
                 taken.append(middle)
     colours = coarse_colours(len(labels.coarse_names))
     handles = [Line2D([], [], marker="o", ls="", color=colour) for colour in colours]
-    figure.legend(handles, labels.coarse_names, loc="outside lower center", ncols=8)
+    names = map(literal, labels.coarse_names)
+    figure.legend(handles, names, loc="outside lower center", ncols=8)
     return figure
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.data.loading import ImageSet
-from qsel.figures import HALO, ROLES, SHORT, style
+from qsel.figures import HALO, ROLES, SHORT, literal, style
 from qsel.selection import Quadruplets
 
 LONGEST = 22  # letters of a class name under a small picture
@@ -124,7 +124,7 @@ def negatives(images: ImageSet, embeddings: Tensor, pairs: Tensor) -> Figure:
         gap = float(losses.distance(embeddings[[r]], embeddings[[n]]))
         for ax, i in zip(axes[:, column], (r, n), strict=True):
             _show(ax, images, i)
-            coarse = labels.coarse_names[labels.coarse[i]]
+            coarse = literal(labels.coarse_names[labels.coarse[i]])
             fine = _short(labels.fine_names[labels.fine[i]])
             ax.set_xlabel(f"{coarse}\n{fine}", fontsize=7)
         axes[0, column].set_title(f"$D$ = {gap:.3f}", fontsize=9)
@@ -171,7 +171,7 @@ def quadruplet_rows(
 def _short(name: str) -> str:
     """A fine class's name without its folder, cut where it is long."""
     name = name.rpartition("/")[2]
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return literal(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")
 
 
 def _show(ax: Axes, images: ImageSet, i: int, beyond: bool = False) -> None:

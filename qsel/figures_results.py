@@ -1,6 +1,7 @@
 """Pictures and tables of results: training curves, Table 1 and ablations in dots."""
 
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -39,9 +40,13 @@ TWO_LINES = {method: name.replace(" (", "\n(") for method, name in SHORT.items()
 
 
 def show_table(frame: pd.DataFrame, name: str) -> Styler:
-    """A table for a page: two decimals, and the index as a column with a heading."""
+    """A table for a page: two decimals, and the index as a column with a heading.
+
+    Names are text, whatever they look like: a folder may be called ``<b>``.
+    """
     table = frame.rename_axis(name).reset_index()
-    styled = table.style.hide(axis="index").format(precision=2)
+    styled = table.style.hide(axis="index").format(precision=2, escape="html")
+    styled.format_index(escape="html", axis="columns")
     return styled.set_table_attributes('class="results"')
 
 
@@ -102,9 +107,21 @@ def show_sources(runs: pd.DataFrame) -> Markdown:
     for _, row in (runs.drop_duplicates(kind) if kind else runs).iterrows():
         name = ", ".join([*row[kind[:-1]], TITLES[row["method"]]])
         found = link(row["record"])
-        where = f"[record]({found})" if found.startswith("http") else f"`{found}`"
-        lines.append(f"- {name}: `{row['command']}`, {where}")
+        where = f"[record]({found})" if found.startswith("http") else as_code(found)
+        lines.append(f"- {name}: {as_code(row['command'])}, {where}")
     return Markdown("\n".join(lines) or "Not run.")
+
+
+def as_code(text: str) -> str:
+    """Text as code in Markdown, whatever it holds: a name, a path, a command.
+
+    Example:
+        >>> as_code("qsel data"), as_code("a`b")
+        ('`qsel data`', '`` a`b ``')
+    """
+    text = " ".join(text.split())  # a new line would end the paragraph
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"`{text}`" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def provenance(runs: pd.DataFrame) -> str:
@@ -117,7 +134,7 @@ def provenance(runs: pd.DataFrame) -> str:
     if not len(runs):
         return "Not run."
     seeds = runs.groupby("method")["seed"].nunique()
-    devices = ", ".join(sorted(set(runs.device)))
+    devices = escape(", ".join(sorted(set(runs.device))), quote=False)
     days = sorted(set(runs.date))
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return (
@@ -141,7 +158,7 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
         anchor = f'<a href="{where}#erratum-{number}">{number}</a>' if number else "–"
         rows.append(
             {
-                "instead": escape(switch.words),
+                "instead": switch.words,
                 "row": SHORT[method],
                 "erratum": anchor,
                 "seeds": len(of_job),
@@ -154,7 +171,8 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
     columns = ["instead", "row", "erratum", "seeds"]
     columns += [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
     frame = pd.DataFrame(rows, columns=columns).set_index("instead")
-    return show_table(frame, "instead")
+    # The one column that is HTML, made here and not of names.
+    return show_table(frame, "instead").format(subset=["erratum"])
 
 
 def show_ablation_verdicts(

@@ -4,8 +4,10 @@ All three ask the same question of the same space: do images of one fine class l
 together?
 """
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
@@ -132,7 +134,8 @@ def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
     """NMI between the labels and k-means clusters, k the number of classes.
 
     NMI = 2 I(labels; clusters) / (H(labels) + H(clusters)) (the arithmetic mean).
-    It depends on the seed of k-means: report the spread over several.
+    It depends on the seed of k-means: report the spread over several. The scale of the
+    embeddings does not matter.
 
     Args:
         embeddings: (N, D) floating point.
@@ -149,12 +152,14 @@ def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
         >>> nmi(torch.tensor([[0.0], [0.1], [9.0], [9.1]]), torch.tensor([0, 0, 1, 1]))
         1.0
     """
-    _check_labels(embeddings, labels)
+    largest = _check_labels(embeddings, labels)
     labels = labels.cpu()
     k_means = KMeans(len(labels.unique()), n_init=1, random_state=seed)
     points = embeddings.detach().cpu()
-    points = points if points.dtype == torch.float64 else points.float()
-    clusters = k_means.fit_predict(points.numpy())
+    points = (points if points.dtype == torch.float64 else points.float()).numpy()
+    if not 2**-30 < largest < 2**30:  # k-means squares them: too large or small
+        points = np.ldexp(points, -math.frexp(largest)[1])  # by a power of two: exact
+    clusters = k_means.fit_predict(points)
     return float(normalized_mutual_info_score(labels.numpy(), clusters))
 
 
@@ -195,8 +200,9 @@ def _check_ks(ks: Sequence[int]) -> None:
         raise ValueError(f"K={min(ks)}; expected K from 1 to N - 1")
 
 
-def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
-    check_embeddings(embeddings)
+def _check_labels(embeddings: Tensor, labels: Tensor) -> float:
+    """Refuse labels that do not fit; returns the largest value of the embeddings."""
+    largest = check_embeddings(embeddings)
     if not isinstance(labels, Tensor):
         raise ValueError(
             f"labels are a {type(labels).__name__}; expected a torch tensor "
@@ -207,3 +213,4 @@ def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
             f"integers of shape ({len(embeddings)},), one for each embedding"
         )
+    return largest

@@ -42,7 +42,8 @@ class Record:
         config: every setting, see ``qsel.config.Config``.
         preset: the preset that the settings started from.
         data: name and fingerprints of the training and the test images, class counts,
-            and how many images can never be a reference.
+            the names of the fine classes "trained on" (older records lack them), and
+            how many images can never be a reference.
         metrics: on the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over
             k-means seeds.
         by_class: of each unseen fine class, the number of "images", and of those that

@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -149,6 +149,30 @@ def made(folder: Path) -> Path:
             f"the folder {folder} cannot be made: {reason}; give another one"
         ) from error
     return folder
+
+
+def check_output(path: Path, endings: Sequence[str] = ()) -> None:
+    """Refuse a file that could not be written, before the work that would fill it.
+
+    Raises:
+        ValueError: another ending than one of these, a folder of that name, or no
+            permission; the path is named.
+
+    Example:
+        >>> check_output(Path("a.csv"), [".csv"])
+    """
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(endings)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file to write")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise ValueError(f"{path} cannot be written: {above} is a file, not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"{path} cannot be written: no permission to write to {above}; give "
+            "another folder"
+        )
 
 
 @contextmanager

@@ -7,13 +7,14 @@ read or computed from one. Without a record everything says "Not run."
 import json
 import math
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
-from qsel.figures_results import show_table
+from qsel.figures_results import as_code, show_table
 
 MEMORY = 256 << 20  # target: bytes above the gallery, at any N
 LOOP = 0.95  # target: training with selection by a plain loop, in images/s
@@ -43,11 +44,12 @@ def provenance(record: dict) -> str:
     if not record:
         return "Not run."
     versions = record["versions"]
+    machine = escape(record["machine"], quote=False)
     tiny = "Tiny sizes, which show that it runs and nothing else. " * record["tiny"]
     return (
-        f"{tiny}Measured on {record['machine']} (threads: {record['threads']}) on "
+        f"{tiny}Measured on {machine} (threads: {record['threads']}) on "
         f"{record['date']}, in {record['minutes']:.1f} minutes, with torch "
-        f"{versions['torch']}; `{record['command']}` repeats it."
+        f"{versions['torch']}; {as_code(record['command'])} repeats it."
     )
 
 
@@ -162,7 +164,8 @@ def say_peers(record: dict) -> Markdown:
     lines = []
     for row in record.get("peers", []):
         if "not_run" in row:
-            lines.append(f"- {row['title']}: not run ({row['not_run']}).")
+            reason = escape(row["not_run"], quote=False)
+            lines.append(f"- {row['title']}: not run ({reason}).")
             continue
         ours = rows["method2" if row["quadruplet"] else "hardest_negative"]
         if row["n"] != ours["n"]:

@@ -103,4 +103,4 @@ def show(table: pd.DataFrame, name: str) -> Styler:
     """
     styled = show_table(table, name)
     digits = dict.fromkeys(COLUMNS, "{:.3f}") | {INSIDE: "{:.1f}"}
-    return styled.format(digits, na_rep="–")
+    return styled.format(digits, na_rep="–", escape="html")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pickle
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,10 +12,14 @@ import nbformat
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 from tiny_notebook import notebook
+from torch import nn
 from typer.testing import CliRunner
 
-from qsel import cli
+from qsel import cli, methods, row_names, selection, terminal
+from qsel.data import load
+from qsel.data.contact import SHEETS, save_sheet
 from qsel.runs import Record
 from qsel.storage import locked
 
@@ -85,6 +91,101 @@ def test_every_help_has_an_example(command):
     assert f"qsel {command}" in shown.output and "Example" in shown.output
 
 
+SAYS_WHAT_HELP_IMPORTS = """
+import sys
+from typer.testing import CliRunner
+from qsel import cli
+for command in [[], *([c] for c in sys.argv[1:])]:
+    shown = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert shown.exit_code == 0, shown.output
+for module in ("torch", "numpy", "pandas", "sklearn", "matplotlib", "PIL"):
+    assert module not in sys.modules, module
+"""
+
+
+def in_python(*words, **environment):
+    """What a new Python process writes, as bytes."""
+    return subprocess.run(
+        [sys.executable, *words], env=os.environ | environment, capture_output=True
+    )
+
+
+def test_help_imports_nothing_that_computes():
+    """torch alone takes seconds."""
+    done = in_python("-c", SAYS_WHAT_HELP_IMPORTS, *COMMANDS, "ablations", "tune")
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_package_imports_its_names_when_they_are_used():
+    program = """
+import sys, qsel
+assert "torch" not in sys.modules
+assert set(qsel.__all__) <= set(dir(qsel))
+assert not hasattr(qsel, "absent")
+from qsel import *
+from qsel.selection import select_quadruplets as same
+assert select_quadruplets is same is qsel.select_quadruplets
+assert losses.__name__ == "qsel.losses" and nmi and Hierarchy and recall_at_k
+"""
+    done = in_python("-c", program)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_help_names_every_method(qsel):
+    listed = re.sub(r"[\s│]+", "", qsel("train", "--help")[1])
+    assert all(name in listed for name in row_names.ALL)
+    assert set(row_names.ALL) == set(methods.TITLES)
+    assert row_names.QUADRUPLETS == methods.QUADRUPLETS
+    assert set(row_names.UNTRAINED) == set(methods.UNTRAINED)
+    assert set(row_names.QUADRUPLETS) == set(selection.METHODS)
+
+
+def test_a_terminal_without_the_letters(tmp_path):
+    """Plain letters in their place; one with the letters shows them."""
+    for i, fine in enumerate(["Koç/a", "Koç/b", "Koç/c", "Koç/d", "lone⁻/ü"]):
+        (tmp_path / "photos" / fine).mkdir(parents=True)
+        for k in range(2):
+            picture = Image.new("RGB", (9, 9), (i, k, 0))
+            picture.save(tmp_path / "photos" / fine / f"{k}.png")
+    words = "-m", "qsel", "data", "--data", str(tmp_path / "photos")
+    done = in_python(*words, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr.decode()
+    told = done.stdout.decode("ascii")
+    assert "never: 'lone-/u'" in told and "so no P-" in told, told
+    done = in_python(*words, PYTHONIOENCODING="utf-8")
+    assert "so no P⁻" in done.stdout.decode("utf-8")
+    assert terminal.plain(done.stdout.decode("utf-8")) == told
+    words = "-m", "qsel", "data", "--data", "Škoda"
+    done = in_python(*words, PYTHONIOENCODING="ascii")
+    assert done.returncode == 2 and b"'Skoda' is neither" in done.stderr
+    words = "-m", "qsel", "train", "--help"
+    assert in_python(*words, PYTHONIOENCODING="ascii").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("papermill", "pip install 'qsel[book]'"),
+        ("bs4.element", "beautifulsoup4"),
+        ("faiss", "pip install 'qsel[faiss]'"),
+        ("fcntl", "Python's module fcntl is missing"),
+        ("qsel.absent", "qsel.absent is missing from this installation"),
+        ("colour_tools", "the module colour_tools is missing"),
+        ("torch", "pip install torch"),
+        ("umap", "pip install 'qsel[book]'"),
+    ],
+)
+def test_a_missing_package_and_what_brings_it(qsel, monkeypatch, missing, says):
+    def lacking(source):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("qsel.data.load", lacking)
+    outcome = qsel("data")
+    refused(outcome, says)
+    if "book" not in says and missing != "bs4.element":
+        assert "book" not in outcome[2]
+
+
 def test_usage_errors_have_no_traceback(qsel):
     for words in (["trane"], ["train", "--seed", "x"], ["select", "--no"]):
         status, _, err = qsel(*words)
@@ -98,6 +199,31 @@ def test_describes_data(qsel, photos, tmp_path):
     assert "train: 24 images, 6 fine and 3 coarse classes" in out
     assert "24 training images can be a reference" in out
     assert "every image can be decoded" in out and sheet.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("ending", SHEETS)
+def test_a_contact_sheet_of_every_kind(tmp_path, ending):
+    sheet = tmp_path / f"sheet{ending}"
+    save_sheet(Image.new("RGB", (9, 9), "white"), sheet)
+    assert [path.name for path in tmp_path.iterdir()] == [sheet.name]
+    assert sheet.stat().st_size > 0
+
+
+def test_a_bad_sheet_is_said_before_the_data_is_read(qsel, tmp_path, monkeypatch):
+    monkeypatch.setattr("qsel.data.load", None)
+    (tmp_path / "taken").touch()
+    (tmp_path / "folder.png").mkdir()
+    for sheet, says in {
+        "absent/sheet.png": "there is no folder",
+        "sheet": "expected a file ending in .png",
+        "sheet.doc": "expected a file ending in .png",
+        "folder.png": "is a folder",
+        "taken/sheet.png": "taken",
+    }.items():
+        refused(qsel("data", "--sheet", tmp_path / sheet), sheet.split("/")[0], says)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write all
+    refused(qsel("data", "--sheet", tmp_path / "a.png"), "a.png", "no permission")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.png", "taken"]
 
 
 def test_train_and_evaluate(qsel, photos, tmp_path):
@@ -117,11 +243,12 @@ def test_train_and_evaluate(qsel, photos, tmp_path):
     written = (out_folder / "record.json").stat().st_mtime_ns
     assert qsel(*words)[1] == out
     assert (out_folder / "record.json").stat().st_mtime_ns == written
-    refused(qsel("evaluate", out_folder), "was trained on", "--data")
-    status, out, err = qsel("evaluate", out_folder, "--data", photos)
+    refused(qsel("evaluate", out_folder, "--trust"), "was trained on", "--data")
+    status, out, err = qsel("evaluate", out_folder, "--data", photos, "--trust")
     assert status == 0, err
     assert trained in out
     # Another run does not take its place.
+    words = [word for word in words if not str(word).startswith("--set=batch")]
     refused(qsel(*words, "--set", "batch=5"), "holds another run", "run")
 
 
@@ -129,7 +256,101 @@ def test_evaluate_on_data_of_other_classes(qsel, photos, tmp_path):
     words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
     assert qsel("train", "--data", photos, *words)[0] == 0
     other = f"{photos}?test_fraction=0.25"  # nine training classes, not six
-    refused(qsel("evaluate", tmp_path / "run", "--data", other), "model.pt")
+    evaluate = ["evaluate", tmp_path / "run", "--trust", "--seen", "--data", other]
+    says = "3 coarse and 6 fine classes", "photos", "3 coarse and 9 fine"
+    refused(qsel(*evaluate), "model.pt", *says)
+
+
+def test_evaluate_refuses_classes_that_were_trained_on(qsel, photos, tmp_path):
+    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
+    assert qsel("train", "--data", photos, *words)[0] == 0
+    path = tmp_path / "run" / "record.json"
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    trained = set(recorded["data"]["trained on"])
+    assert len(trained) == 6 and trained < {f"c{k % 3}/f{k}" for k in range(12)}
+    evaluate = ["evaluate", tmp_path / "run", "--trust", "--data"]
+    assert "trained on" not in qsel(*evaluate, photos)[1]
+    other = f"{photos}?seed=1"
+    tested = set(load(other).test.hierarchy.fine_names)
+    assert 0 < len(tested & trained) < 6
+    says = f"{len(tested & trained)} of the 6 classes to be tested were trained on"
+    refused(qsel(*evaluate, other), says, "--seen")
+    status, out, err = qsel(*evaluate, other, "--seen")
+    assert status == 0, err
+    assert "R@1" in out and says in out
+    # A record of an older version names no classes.
+    del recorded["data"]["trained on"]
+    path.write_text(json.dumps(recorded), encoding="utf-8")
+    assert qsel(*evaluate, photos)[0] == 0
+    refused(qsel(*evaluate, other), "record.json", "cannot be known", "--seen")
+    status, out, err = qsel(*evaluate, other, "--seen")
+    assert status == 0 and "cannot be known" in out, err
+
+
+def test_evaluate_calls_no_function_of_a_record_unasked(
+    qsel, photos, tmp_path, monkeypatch
+):
+    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
+    assert qsel("train", "--data", photos, *words)[0] == 0
+    called = []
+    real = tiny.trunk
+    monkeypatch.setattr(tiny, "trunk", lambda: called.append(1) or real())
+    evaluate = ["evaluate", tmp_path / "run", "--data", photos]
+    refused(qsel(*evaluate), "record.json names the function tiny:trunk", "--trust")
+    refused(qsel(*evaluate, "--set", "batch=3"), "tiny:trunk", "--trust")
+    assert not called
+    # Who names it in the command has asked for it.
+    for asked in (["--trust"], ["--set", "trunk=tiny:trunk"]):
+        assert qsel(*evaluate, *asked)[0] == 0
+    assert len(called) == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("embedding_dim=4", "was trained with embedding_dim=8, not embedding_dim=4"),
+        ("freeze=false", "was trained with freeze=True, not freeze=False"),
+        ("trunk=small", "was trained with trunk=tiny:trunk, not trunk=small"),
+    ],
+)
+def test_evaluate_names_the_setting_that_does_not_fit(
+    qsel, photos, tmp_path, setting, says
+):
+    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
+    assert qsel("train", "--data", photos, *words)[0] == 0
+    evaluate = ["evaluate", tmp_path / "run", "--trust", "--data", photos]
+    outcome = qsel(*evaluate, "--set", setting)
+    refused(outcome, says)
+    assert "classes" not in outcome[2]
+
+
+def test_evaluate_at_another_size(qsel, photos, tmp_path, monkeypatch):
+    """Some trunks take any; where the features depend on it, it is to blame."""
+    words = ["--preset", "smoke", *tiny_settings(), "--data", photos]
+    evaluate = ["evaluate", "--trust", "--data", photos, "--set", "image_size=8"]
+    assert qsel("train", *words, "--out", tmp_path / "any")[0] == 0
+    assert qsel(*evaluate, tmp_path / "any")[0] == 0
+    flat = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
+    monkeypatch.setattr(tiny, "trunk", lambda: flat)
+    assert qsel("train", *words, "--out", tmp_path / "one")[0] == 0
+    says = "was trained with image_size=16, not image_size=8"
+    refused(qsel(*evaluate, tmp_path / "one"), says)
+
+
+def test_evaluate_of_files_that_are_something_else(qsel, photos, tmp_path):
+    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
+    assert qsel("train", "--data", photos, *words)[0] == 0
+    evaluate = ["evaluate", tmp_path / "run", "--trust", "--data", photos]
+    for content in (b"", b"words", pickle.dumps(print, 2)):
+        (tmp_path / "run" / "model.pt").write_bytes(content)
+        refused(qsel(*evaluate), "model.pt is no network")
+    path = tmp_path / "run" / "record.json"
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    for config in ({"colour": "red"}, {"trunk": 3}, {"trunk": None}):
+        path.write_text(json.dumps(recorded | {"config": config}), encoding="utf-8")
+        refused(qsel(*evaluate), "record.json holds settings", *config)
+    path.write_text(json.dumps(recorded | {"command": "qsel"}), encoding="utf-8")
+    refused(qsel("evaluate", tmp_path / "run", "--trust"), "--data")
 
 
 def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
@@ -159,7 +380,15 @@ def test_no_resume_starts_anew(qsel, photos, tmp_path):
     [
         (["--preset", "huge"], ["no preset 'huge'", "smoke"]),
         (["--method", "method3"], ["method3", "method2"]),
-        (["--set", "batch"], ["--set batch", "name=value"]),
+        (["--method", "method3"], list(row_names.ALL)),
+        (["--set", "batch"], ["'batch'", "name=value"]),
+        (["--set", "=3"], ["'=3'", "name=value"]),
+        (["--set", "batch="], ["'batch='", "name=value"]),
+        (["--set", "batch=3", "--set", "batch=4"], ["batch=3", "batch=4", "once"]),
+        (["--set", "learning_rate=nan"], ["learning_rate=nan", "from 0"]),
+        (["--set", "learning_rate=inf"], ["learning_rate=inf", "from 0"]),
+        (["--method", ""], ["--method '' is empty"]),
+        (["--data="], ["--data is empty"]),
         (["--set", "bacth=3"], ["unknown setting 'bacth'"]),
         (["--set", "batch=many"], ["batch='many'", "whole number"]),
         (["--set", "trunk=resnet19"], ["resnet19", "torchvision"]),
@@ -175,7 +404,9 @@ def test_train_refuses_in_one_line(qsel, photos, tmp_path, words, says):
     if "--data" not in words:
         words = ["--data", photos, *words]
     known = [] if "--preset" in words else ["--preset", "smoke"]
-    given = [*known, *tiny_settings(), *words]
+    named = [word.partition("=")[0] for word in words]
+    known += [one for one in tiny_settings() if one.split("=")[1] not in named]
+    given = [*known, *words]
     refused(qsel("train", "--out", tmp_path / "run", *given), *says)
     assert not (tmp_path / "run").exists()
 
@@ -288,7 +519,7 @@ def test_every_wrong_setting_is_named_before_the_data_is_loaded(qsel, monkeypatc
     for words in (["train"], ["table1"], ["tune", "--out", "a.json"], ["ablations"]):
         monkeypatch.chdir(ROOT)
         refused(qsel(*words, "--preset", "laptop", *wrong), *says)
-    refused(qsel("train", "--set", "a", "--set", "seed=3"), "--set a", "--set seed=3")
+    refused(qsel("train", "--set", "a", "--set", "seed=3"), "--set 'a'", "--set seed=3")
 
 
 @pytest.mark.parametrize(
@@ -337,6 +568,24 @@ def test_table_passes_on_what_was_asked_for(qsel, photos, monkeypatch):
     refused(qsel(*words, "--seeds", "2"), "--seed 3 and --seeds 2")
     qsel("table1", "--data", photos, "--preset", "smoke", "--seeds", "2")
     assert list(asked["seeds"]) == [0, 1] and asked["rows"] is None
+
+
+def test_nothing_can_be_named_by_an_empty_word(qsel):
+    for words in (["--rows", ""], ["--rows", " "], ["--runs="], ["--set", ""]):
+        refused(qsel("table1", *words), words[0].strip("="), "is empty")
+    refused(qsel("evaluate", ""), "evaluate '' is empty")
+
+
+def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):
+    monkeypatch.setattr("qsel.data.load", None)
+    (tmp_path / "taken").touch()
+    good = ["tune", "--out", tmp_path / "a.json"]
+    refused(qsel("tune", "--out", tmp_path), f"{tmp_path} is a folder")
+    refused(qsel("tune", "--out", tmp_path / "taken" / "a"), "taken (")
+    refused(qsel(*good, "--row", "method3"), "method3", *row_names.RIVALS)
+    refused(qsel(*good, "--preset", "huge"), "no preset 'huge'")
+    refused(qsel(*good, "--set", "batch=0"), "batch=0")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_table_refuses_an_unknown_row(qsel, photos, monkeypatch):

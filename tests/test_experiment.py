@@ -13,7 +13,15 @@ import torch
 from qsel import config as settings
 from qsel import experiment, runs, training
 from qsel.data import ImageSet
-from qsel.experiment import Setup, describe, finished, load_model, run, untrained
+from qsel.experiment import (
+    Setup,
+    describe,
+    finished,
+    load_model,
+    run,
+    trained_classes,
+    untrained,
+)
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import MEAN, STD
 from qsel.methods import UNTRAINED
@@ -114,6 +122,17 @@ def test_another_run_is_not_overwritten(tmp_path, trains, changed):
     assert str(tmp_path) in str(error.value) and "qsel train" in str(error.value)
     after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     assert len(trains) == 1 and after == before
+
+
+def test_a_record_that_names_no_classes_is_of_the_same_run(tmp_path, trains):
+    """Older ones did not; the fingerprints say whether the data is the same."""
+    record = run(setup(), tmp_path, tiny.CPU)
+    del record.data["trained on"]
+    record.save(tmp_path / "record.json")
+    assert run(setup(), tmp_path, tiny.CPU) == record and len(trains) == 1
+    other = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
+    with pytest.raises(RunError, match="holds another run"):
+        finished(other, tmp_path)
 
 
 def another_results_version(monkeypatch, number=2):
@@ -221,8 +240,23 @@ def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeyp
 def test_what_a_record_says_of_the_data():
     said = describe(tiny.zero_shot())
     assert said["train"]["images"] == 36 and said["test"]["fine classes"] == 6
+    assert said["trained on"] == [f"f{k}" for k in range(6)]
     assert said["train"]["coarse classes"] == 3 and said["never references"] == 0
     assert said != describe(tiny.zero_shot(seed=1))
+
+
+def test_classes_that_were_trained_on(tmp_path):
+    record = run(setup(method="start"), tmp_path, tiny.CPU)
+    ours = tiny.zero_shot()
+    swapped = dataclasses.replace(ours, train=ours.test, test=ours.train)
+    assert trained_classes(record, ours) == []
+    assert trained_classes(record, swapped) == [f"f{k}" for k in range(6)]
+    some = dataclasses.replace(swapped, test=ours.train.subset(range(6, 18)))
+    assert trained_classes(record, some) == ["f1", "f2"]
+    del record.data["trained on"]
+    assert trained_classes(record, ours) == []
+    assert trained_classes(record, swapped) is None
+    assert trained_classes(record, tiny.zero_shot(seed=1)) is None
 
 
 def test_no_network_to_load(tmp_path):
@@ -264,7 +298,7 @@ def test_a_damaged_network_is_named(damage, tmp_path):
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
     else:
         torch.save([3] if damage == "list" else {"other": torch.zeros(3)}, path)
-    with pytest.raises(RunError, match=r"model\.pt .*train.* again") as error:
+    with pytest.raises(RunError, match=r"model\.pt .*train") as error:
         load_model(asked, tmp_path, tiny.CPU)
     assert "\n" not in str(error.value)
 

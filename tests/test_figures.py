@@ -1,15 +1,18 @@
 """Figures draw what the package computes, on inputs tiny enough to run in seconds."""
 
+import io
 from dataclasses import replace
+from html import escape
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from qsel import figures, figures_framework, figures_maps
+from qsel import figures, figures_framework, figures_maps, figures_pictures
 from qsel.config import preset
 from qsel.data.loading import ImageSet
 from qsel.hierarchy import Hierarchy
@@ -243,3 +246,28 @@ def test_as_pixels_is_a_small_png_of_the_same_bytes_each_time():
         return figures.as_pixels(figure).data
 
     assert drawn()[:8] == b"\x89PNG\r\n\x1a\n" and drawn() == drawn()
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror>", "$", "$x", r"a $\bad$"])
+def test_a_class_of_any_name_is_drawn_and_is_text(name):
+    fine = [f"{name}{i // 2}" for i in range(8)]
+    labels = Hierarchy.from_names(fine, [f"{name}{i // 4}" for i in range(8)])
+    pixels = torch.zeros(8, 3, 8, 8, dtype=torch.uint8).numpy()
+    images = ImageSet.from_array("synthcars test", pixels, labels)
+    points = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    chosen = select_quadruplets(
+        points, labels.fine, labels.coarse, torch.arange(2), "method1"
+    )
+    quadruplets = {"method1": chosen}
+    everything = [
+        figures.selection_in_the_plane([("title", "method2", points, labels)]),
+        figures_maps.maps({"title": points}, labels),
+        figures_pictures.quadruplet_rows(images, points, quadruplets, 0),
+        figures_pictures.negatives(images, points, torch.tensor([[0], [4]])),
+        figures_pictures.retrieval(images, range(3)),
+    ]
+    for figure in everything:
+        with rc_context({"svg.fonttype": "none"}):  # text stays text
+            figure.savefig(drawn := io.StringIO(), format="svg")
+        assert "<img" not in drawn.getvalue()
+        assert escape(name, quote=False) in drawn.getvalue()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from qsel.figures_results import (
     MARKERS,
     TWO_LINES,
     ablation_dots,
+    as_code,
     provenance,
     show_ablation_verdicts,
     show_ablations,
@@ -70,6 +72,36 @@ def ablated(names=("margin_derived", "random_negative"), seeds=3):
         frame[metric] = 40 + random.random(len(frame))
         frame[f"{metric} change"] = random.normal(0, 2, len(frame))
     return frame
+
+
+BAD_NAME = "<img src=x onerror=alert(1)>"
+
+
+def test_names_in_tables_are_text():
+    held = {f"{BAD_NAME}s": [BAD_NAME, "b"], "n": [1.234, 2]}
+    frame = pd.DataFrame(held, [BAD_NAME, "c"])
+    html = show_table(frame, BAD_NAME).to_html()
+    assert "<img" not in html and html.count("&lt;img src=x onerror") == 4
+    assert ">1.23<" in html
+    html = show_ablations(ablated()).to_html()
+    assert (
+        "errata.html#erratum-" in html and "&lt;a" not in html and "&amp;" not in html
+    )
+
+
+def test_names_in_sentences_are_text():
+    """Those of a record that came from elsewhere, too."""
+    frame = runs(("random",), 1).assign(device=f"cpu {BAD_NAME}")
+    assert "<img" not in provenance(frame)
+    for name in (BAD_NAME, f"`{BAD_NAME}", f"a``{BAD_NAME}``b", f"a\n\n{BAD_NAME}"):
+        frame["command"] = f"qsel train --data '{name}'"
+        html = MarkdownIt().render(show_sources(frame).data)
+        assert "<img" not in html and "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+@pytest.mark.parametrize("text", ["a", "`", "``", "a`b``c", "`a`"])
+def test_code_in_markdown_is_shown_as_it_is(text):
+    assert f"<code>{text}</code>" in MarkdownIt().render(as_code(text))
 
 
 def draw(figure):

@@ -199,6 +199,45 @@ def test_gradients_and_half_precision_do_no_harm():
         assert 0 < recall_at_k(x, labels)[1] <= 1
 
 
+RANGES = {
+    torch.float16: (2.0**-20, 2.0**10),
+    torch.bfloat16: (1e-37, 1e-25, 1e20, 1e37),
+    torch.float32: (1e-44, 1e-37, 1e-25, 2.0**-31, 2.0**31, 1e20, 1e38),
+    torch.float64: (5e-320, 1e-300, 1e-25, 1e20, 1e300),
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(dtype, s) for dtype in DTYPES for s in (1, *RANGES[dtype])]
+)
+def test_nmi_does_not_depend_on_the_scale(dtype, scale):
+    """Squared, these overflow or vanish in float32 or float64."""
+    corners = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
+    labels = torch.arange(4).repeat(5)
+    points = (corners[labels].double() * scale).to(dtype)
+    assert nmi(points, labels) == pytest.approx(1)
+    halves = labels // 2 + 4 * (torch.arange(20) // 10)
+    expected = nmi(corners[labels].to(dtype), halves)
+    assert 0.1 < expected < 0.9
+    assert nmi(points, halves) == expected
+
+
+def test_nmi_of_ordinary_embeddings_sees_them_as_they_are(monkeypatch):
+    """Recorded values hold to the last bit."""
+    seen = []
+    real = KMeans.fit_predict
+
+    def fit_predict(self, points):
+        seen.append(points)
+        return real(self, points)
+
+    monkeypatch.setattr(KMeans, "fit_predict", fit_predict)
+    points, labels = blobs(3)
+    for scale in (1e-6, 1, 1e6):
+        nmi(points * scale, labels)
+        assert (seen.pop() == (points * scale).numpy()).all()
+
+
 METRICS = [recall_at_k, map_at_r, nmi]
 
 

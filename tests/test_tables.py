@@ -1,5 +1,10 @@
 """Quadruplets for a user's own file."""
 
+import os
+import pickle
+import re
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,7 +131,10 @@ BAD = {
     "no fine": (changed(fine=None), "has no 'fine'"),
     "no embeddings": (changed(embeddings=None), "embedding"),
     "lengths": (changed(fine=labels()[0][:9]), "fine"),
-    "fewer embeddings": (changed(embeddings=np.ones((3, 2))), "3 embeddings but 15"),
+    "fewer embeddings": (
+        changed(embeddings=np.ones((3, 2))),
+        "3 embeddings but 15 fine and 15 coarse",
+    ),
     "whole numbers": (changed(embeddings=np.ones((15, 4), int)), "int64"),
     "flat": (changed(embeddings=np.ones(15)), "(15,)"),
     "cube": (changed(embeddings=np.ones((15, 2, 2))), "(15, 2, 2)"),
@@ -188,20 +196,149 @@ def test_kinds_of_file_that_are_not_known(tmp_path, names):
     assert ".npz" in str(error.value)
 
 
-def test_ragged_embeddings(tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            [[1.0]] * 14 + [[1.0, 2.0]],
+            "row 14 of embedding has 2 numbers.* row 0 has 1",
+        ),
+        ([[1.0]] * 14 + [None], "row 14 of embedding is no list of numbers"),
+        ([1.0] * 15, "row 0 of embedding is no list of numbers"),
+        ([["a"]] * 15, "embeddings are object"),
+        ([[1.0, None]] * 15, "15 of 15 embeddings hold NaN"),
+    ],
+)
+def test_lists_that_are_no_embeddings(tmp_path, rows, says):
     fine, coarse = labels()
-    held = dict(fine=fine, coarse=coarse, embedding=[[1.0]] * 14 + [[1.0, 2.0]])
+    held = dict(fine=fine, coarse=coarse, embedding=rows)
     pd.DataFrame(held).to_parquet(tmp_path / "in.parquet")
-    with pytest.raises(ValueError, match=r"in\.parquet"):
+    with pytest.raises(ValueError, match=rf"in\.parquet.*{says}"):
         select_from_file(tmp_path / "in.parquet", tmp_path / "out.csv")
 
 
-def test_objects_are_never_unpickled(tmp_path):
+def test_columns_that_do_not_fit(tmp_path):
+    source, out = tmp_path / "in.parquet", tmp_path / "out.csv"
+    frame = pd.DataFrame(arrays() | {"embeddings": [[1.0, 2.0]] * 15})
+    frame.drop(columns="coarse").to_parquet(source)
+    with pytest.raises(ValueError, match=r"in\.parquet.*no 'coarse'; it holds embed"):
+        select_from_file(source, out)
+    frame.drop(columns="embeddings").to_parquet(source)
+    with pytest.raises(ValueError, match=r"in\.parquet.*no 'embeddings'"):
+        select_from_file(source, out)
+    frame.assign(embedding=frame["embeddings"]).to_parquet(source)
+    with pytest.raises(ValueError, match="both 'embedding' and 'embeddings'"):
+        select_from_file(source, out)
+    frame.iloc[:0].to_parquet(source)
+    with pytest.raises(ValueError, match=r"in\.parquet.*no row"):
+        select_from_file(source, out)
+    # Categories are names, and a column that is not asked for may hold anything.
+    frame = pd.DataFrame(arrays() | {"embeddings": list(arrays()["embeddings"])})
+    frame["fine"] = frame["fine"].astype("category")
+    frame.assign(picture=[b"x"] * 15).to_parquet(source)
+    assert select_from_file(source, out) == (13, 2)
+
+
+@pytest.mark.parametrize("name", ["embeddings", "fine", "coarse"])
+def test_a_single_value_is_no_column(tmp_path, name):
+    for value in (np.array(1.0), np.array("a"), np.array("a", object)):
+        source = write(tmp_path / "in.npz", **changed(**{name: value}))
+        with pytest.raises(ValueError, match=rf"in\.npz.*{name}.*shape \(\)"):
+            select_from_file(source, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("content", ["text", "npy"])
+def test_an_archive_in_name_only(tmp_path, content):
+    source = tmp_path / "in.npz"
+    source.write_text("1 2 3")
+    if content == "npy":
+        with source.open("wb") as stream:
+            np.save(stream, arrays()["embeddings"])
+    with pytest.raises(ValueError, match=r"in\.npz cannot be read.*no \.npz archive"):
+        select_from_file(source, tmp_path / "out.csv")
+
+
+def test_labels_straight_from_pandas(tmp_path):
+    """Its text is an array of objects, which numpy pickles."""
     held = arrays()
-    held["fine"] = held["fine"].astype(object)
-    np.savez(tmp_path / "in.npz", **held, allow_pickle=True)
-    with pytest.raises(ValueError, match=r"in\.npz"):
-        select_from_file(tmp_path / "in.npz", tmp_path / "out.csv")
+    select_from_file(write(tmp_path / "in.npz", **held), tmp_path / "a.csv")
+    frame = pd.DataFrame({name: held[name] for name in ("fine", "coarse")})
+    held |= {name: frame[name].to_numpy(object) for name in frame}
+    held["notes"] = np.array([{}, print], object)  # not asked for, so not read
+    select_from_file(write(tmp_path / "in.npz", **held), tmp_path / "b.csv")
+    held["fine"] = np.unique(arrays()["fine"], return_inverse=True)[1].astype(object)
+    select_from_file(write(tmp_path / "in.npz", **held), tmp_path / "c.csv")
+    a, b, c = ((tmp_path / f"{name}.csv").read_text() for name in "abc")
+    assert a == b == c
+    for absent in (None, float("nan")):
+        held["fine"][3] = absent
+        source = write(tmp_path / "in.npz", **held)
+        with pytest.raises(ValueError, match="fine has no label in row 3"):
+            select_from_file(source, tmp_path / "out.csv")
+
+
+class Call:
+    """Unpickled, it calls what it is told to."""
+
+    def __init__(self, *what):
+        self.what = what
+
+    def __reduce__(self):
+        return self.what[0], self.what[1:]
+
+
+@pytest.mark.parametrize("name", ["embeddings", "fine", "coarse"])
+def test_no_pickle_is_obeyed(tmp_path, name):
+    witness = tmp_path / "called"
+    harm = Call(os.mkdir, str(witness))
+    for value in (harm, print, np.int64(3), ["a"], {}, Call(np.ndarray, (3,))):
+        objects = np.array([None] * 15, object)
+        objects[0] = value
+        source = write(tmp_path / "in.npz", **changed(**{name: objects}))
+        with pytest.raises(ValueError, match=rf"in\.npz.*{name} are Python objects"):
+            select_from_file(source, tmp_path / "out.csv")
+        assert not witness.exists()
+    pickle.loads(pickle.dumps(harm))  # what would have happened
+    assert witness.exists()
+
+
+def test_a_pickle_in_the_place_of_an_array(tmp_path):
+    source = write(tmp_path / "in.npz", **changed(fine=None))
+    header = {"descr": "|O", "fortran_order": False, "shape": (15,)}
+    with zipfile.ZipFile(source, "a") as archive, archive.open("fine.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(pickle.dumps(list("a" * 15)))
+    with pytest.raises(ValueError, match="fine are Python objects"):
+        select_from_file(source, tmp_path / "out.csv")
+
+
+def test_what_is_wrong_with_the_call_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("qsel.tables._read", None)
+    source = write(tmp_path / "in.npz", **arrays())
+    (tmp_path / "folder.csv").mkdir()
+    for out, seed, says in (
+        ("out.csv", 2**64, "seed=18446744073709551616; expected from 0"),
+        ("out.csv", -1, "seed=-1"),
+        ("out", 0, "out: expected a file ending in .csv"),
+        ("folder.csv", 0, "folder.csv is a folder"),
+        ("in.npz/out.csv", 0, "in.npz is a file, not a folder"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            select_from_file(source, tmp_path / out, "random", seed)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write all
+    with pytest.raises(ValueError, match=r"out\.csv cannot be written: no permission"):
+        select_from_file(source, tmp_path / "new" / "out.csv")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.csv", "in.npz"]
+
+
+def test_endings_in_capitals(tmp_path):
+    source = write(tmp_path / "in.npz", **arrays()).rename(tmp_path / "IN.NPZ")
+    for name in ("OUT.CSV", "OUT.PARQUET", "OUT.NPZ"):
+        select_from_file(source, tmp_path / name)
+    frame = pd.read_csv(tmp_path / "OUT.CSV")
+    assert frame.equals(pd.read_parquet(tmp_path / "OUT.PARQUET"))
+    with np.load(tmp_path / "OUT.NPZ") as held:
+        assert (held["negative"] == frame["negative"]).all()
 
 
 def test_the_source_is_not_overwritten(tmp_path):

@@ -69,3 +69,10 @@ def test_a_dash_where_nothing_was_kept():
     table = tables_selection.stages(full, [entry(1)], full)
     html = tables_selection.show(table, "stage").to_html()
     assert html.count(">–<") == len(COLUMNS) - 2 and ">0.100<" in html
+
+
+def test_names_of_stages_are_text():
+    table = tables_selection.stages(full := dict.fromkeys(COLUMNS, 0.5), [], full)
+    table.index = ["<img src=x>", "after"]
+    html = tables_selection.show(table, "stage").to_html()
+    assert "<img" not in html and "&lt;img src=x&gt;" in html and ">0.500<" in html

@@ -1,12 +1,16 @@
 """A contact sheet: a few fine classes of a data set, one row each."""
 
+from pathlib import Path
+
 import torch
 from PIL import Image, ImageDraw, ImageOps
 
 from qsel.data.loading import DataError, ImageSet
+from qsel.storage import check_output, written_whole
 
 MARGIN = 4  # pixels around each picture
 LABEL = 170  # pixels for a row's names
+SHEETS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pdf")
 
 
 def contact_sheet(
@@ -63,6 +67,23 @@ def contact_sheet(
             left = LABEL + column * cell + (cell - picture.width) // 2
             sheet.paste(picture, (left, row * cell + (cell - picture.height) // 2))
     return sheet
+
+
+def check_sheet(path: Path) -> None:
+    """Say whether a contact sheet can be saved under a name, before it is drawn.
+
+    Raises:
+        ValueError: no ending of a picture, or no file can be written there.
+    """
+    if not path.parent.is_dir():
+        raise DataError(f"there is no folder {path.parent} for {path.name}; make it")
+    check_output(path, SHEETS)
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a contact sheet, whole or not at all, as its ending says."""
+    with written_whole(path) as unfinished:
+        sheet.save(unfinished, Image.registered_extensions()[path.suffix.lower()])
 
 
 def _spread(
