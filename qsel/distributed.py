@@ -1,212 +1,100 @@
-"""Several processes as one: what they share out, and how they agree.
-
-Processes are started by torchrun, on one machine or several. Each holds its share of
-the training set's embeddings; none holds all. They draw the same random numbers, so
-they need to exchange only what depends on embeddings: the points that are asked about,
-and which share has the best answer.
-
-If a process dies, whatever the others wait for fails, and they end with a message.
-"""
+"""Processes that train together: torchrun starts them, Lightning Fabric joins them."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-
-from qsel.neighbors import Gallery, Queries
-
-PATIENCE = timedelta(minutes=30)  # how long a process waits for the others
 
 
 class TeamError(RuntimeError):
     """Processes that cannot work together, or one of them stopped."""
 
 
-@dataclass(frozen=True)
-class Team:
-    """The processes of a run: this one's number, and how many there are.
+class Processes:
+    """This process and those it trains with; alone without a Fabric.
 
-    Example:
-        >>> Team(rank=1, size=3).share(8), Team().share(8)
-        (slice(3, 6, None), slice(0, 8, None))
+    Attributes:
+        rank, size: this process's number, and how many there are.
+        share: what this process has of anything in order: every ``size``-th.
     """
 
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes files and speaks."""
-        return self.rank == 0
-
-    def share(self, n: int) -> slice:
-        """This process's share of n things: in order, sizes differ by one at most."""
-        each, more = divmod(n, self.size)
-        first = self.rank * each + min(self.rank, more)
-        return slice(first, first + each + (self.rank < more))
+    def __init__(self, fabric=None):
+        self.fabric = fabric
+        self.rank, self.size = (
+            (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+        )
+        self.share = slice(self.rank, None, self.size)
 
     def gather(self, share: Tensor, n: int) -> Tensor:
-        """(n, …) the shares of all, in order; with gradient for this process's own.
-
-        Args:
-            share: what this process has of them, (m, …) with m as ``share`` says.
-            n: how many there are in all.
-        """
-        if self.size == 1:
+        """(n, …) the shares of all, in order; with gradient for this process's own."""
+        if not self.fabric:
             return share
-        each = -(-n // self.size)  # the largest share; all have to send as much
-        sent = share.new_zeros(each, *share.shape[1:])
-        sent[: len(share)] = share.detach()
-        parts = [torch.empty_like(sent) for _ in range(self.size)]
-        with _together():
-            dist.all_gather(parts, sent)
-        sizes = [Team(rank, self.size).share(n) for rank in range(self.size)]
-        parts = [p[: s.stop - s.start] for p, s in zip(parts, sizes, strict=True)]
-        parts[self.rank] = share
-        return torch.cat(parts)
+        lacking = -(-n // self.size) - len(share)  # all have to send as much
+        share = nn.functional.pad(share, (0, 0) * (share.ndim - 1) + (0, lacking))
+        shares = self.fabric.all_gather(share.detach())
+        shares[self.rank] = share
+        return shares.transpose(0, 1).flatten(0, 1)[:n]
 
-    def sum_gradients(self, model: nn.Module) -> None:
-        """Give every process the sum of all processes' gradients.
-
-        DistributedDataParallel is no help: it expects every output of the network to
-        have a part in the loss, and five rows of Table 1 leave out the class heads.
-        """
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        with _together():
-            dist.all_reduce(flat)
-        parts = flat.split([g.numel() for g in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give every process the buffers of the first: running means, say."""
-        if self.size > 1:
-            with _together():
-                for buffer in model.buffers():
-                    dist.broadcast(buffer, 0)
-
-    @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def first(self) -> AbstractContextManager:
         """The first process does what is in here alone; then all others do."""
-        if self.size > 1 and not self.leads:
-            self.wait()
-        yield
-        if self.size > 1 and self.leads:
-            self.wait()
-
-    def wait(self) -> None:
-        """Wait until every process has come here."""
-        if self.size > 1:
-            with _together():
-                dist.barrier()
-
-    def lengths(self, length: int, device: torch.device) -> list[int]:
-        """The number that each process gives, by rank."""
-        if self.size == 1:
-            return [length]
-        mine = torch.tensor([length], device=device)
-        parts = [torch.empty_like(mine) for _ in range(self.size)]
-        with _together():
-            dist.all_gather(parts, mine)
-        return torch.cat(parts).tolist()
+        return self.fabric.rank_zero_first() if self.fabric else nullcontext()
 
 
-ALONE = Team()
-
-
-@dataclass(frozen=True, eq=False)
-class Shards:
-    """A gallery in shards: this process has the samples from ``first`` on.
-
-    With a single process the shard is the whole gallery, and nothing is exchanged.
-    """
-
-    gallery: Gallery
-    first: int = 0
-    team: Team = ALONE
-
-    def points(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, D) points, and (B,) which of them are the embeddings of some samples."""
-        if self.team.size == 1:
-            return self.gallery.embeddings, samples
-        here = samples - self.first  # (B,)
-        mine = (here >= 0) & (here < len(self.gallery))
-        x = self.gallery.embeddings
-        points = x.new_zeros(len(samples), x.shape[1])
-        points[mine] = x[here[mine]]
-        with _together():
-            dist.all_reduce(points)  # all others add zeros
-        return points, torch.arange(len(samples), device=samples.device)
-
-    def best(self, q: Queries, found: Tensor, furthest: bool = False) -> Tensor:
-        """(B,) the best of what the shards found, ties to the lowest sample.
-
-        Args:
-            q: B queries, the same in all processes.
-            found: (B,) the best of this shard, by its own numbers; -1 for none.
-            furthest: best is the furthest, not the nearest.
-        """
-        if self.team.size == 1:
-            return found
-        here = (found >= 0).nonzero().squeeze(1)
-        d = q.squares.new_full((len(q),), torch.inf, dtype=torch.float64)
-        d[here] = self.gallery.exact(q, here, found[here])
-        d[here] *= -1 if furthest else 1
-        nearest = d.clone()
-        with _together():
-            dist.all_reduce(nearest, dist.ReduceOp.MIN)
-        nobody = torch.iinfo(torch.int64).max
-        sample = torch.where((found >= 0) & (d == nearest), found + self.first, nobody)
-        with _together():
-            dist.all_reduce(sample, dist.ReduceOp.MIN)
-        return torch.where(sample == nobody, -1, sample)
-
-
-def join() -> Team:
-    """The team that torchrun made, if it started this process; else a team of one.
-
-    Raises:
-        TeamError: more processes on a machine than it has GPUs.
-    """
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    if size == 1:
-        return ALONE
-    if not dist.is_initialized():
-        cuda = torch.cuda.is_available()
-        if cuda:
-            local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-            if local >= gpus:
-                raise TeamError(
-                    f"process {local + 1} of this machine finds {gpus} GPUs; start "
-                    "torchrun with --nproc-per-node of at most that"
-                )
-            torch.cuda.set_device(local)
-        with _together():
-            dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
-    return Team(dist.get_rank(), dist.get_world_size())
-
-
-def leave() -> None:
-    """End the team's connections, if there are any."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+ALONE = Processes()
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """What fails in here fails because of another process."""
+def joined() -> Iterator[Processes]:
+    """The processes that torchrun started with this one, until the block ends.
+
+    Raises:
+        TeamError: another process stopped, or more on a machine than it has GPUs.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield ALONE
+        return
+    from lightning_fabric import Fabric
+
+    here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise TeamError(
+            f"{here} processes on this machine share {gpus} GPUs; start torchrun with "
+            "--nproc-per-node of at most that"
+        )
+    fabric = Fabric(devices=here, num_nodes=size // here, strategy="ddp")
     try:
-        yield
-    except RuntimeError as error:  # with the address of the other in its words
+        fabric.launch()
+        yield Processes(fabric)
+        torch.distributed.destroy_process_group()
+    except RuntimeError as error:  # its words have addresses
+        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if not lost:
+            raise
         raise TeamError(
             "another process of this run has stopped, or cannot be reached; start the "
             "run again, and it goes on from its last checkpoint"
         ) from error
+
+
+# --- For the selection modules, until they need no team any more. ---------------------
+
+
+class Shards:
+    """A gallery, whole."""
+
+    def __init__(self, gallery, first=0, team=None):
+        self.gallery = gallery
+
+    def points(self, samples):
+        """All embeddings, and which of them."""
+        return self.gallery.embeddings, samples
+
+    def best(self, q, found, furthest=False):
+        """What was found."""
+        return found
+
+
+Team = Processes

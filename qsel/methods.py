@@ -15,7 +15,6 @@ from torch import Tensor
 
 from qsel import losses, rivals
 from qsel.config import Config
-from qsel.distributed import ALONE, Team
 from qsel.hierarchy import ClassIndex, Hierarchy
 from qsel.selection import select_quadruplets
 
@@ -65,7 +64,6 @@ def draw(
     hierarchy: Hierarchy,
     references: Sequence[Tensor],
     embeddings: Callable[[], Tensor],
-    team: Team = ALONE,
 ) -> list[Tensor]:
     """The images of some steps of ``config.method``'s row.
 
@@ -75,7 +73,6 @@ def draw(
         references: for each step the (B,) int64 references it is due.
         embeddings: returns the (N, D) embeddings of the training set; called only by
             rows that look at them.
-        team: where several processes train, each returns its share of the embeddings.
 
     Returns:
         For each step (M,) int64 indices into the training set.
@@ -87,13 +84,13 @@ def draw(
         >>> len(chosen[0])  # R, P⁺, P⁻ and N of two references
         8
     """
-    return ROWS[config.method].draw(config, hierarchy, references, embeddings, team)
+    return ROWS[config.method].draw(config, hierarchy, references, embeddings)
 
 
 # --- quadruplets -----------------------------------------------------------------
 
 
-def _quadruplets(config, hierarchy, references, embeddings, team) -> list[Tensor]:
+def _quadruplets(config, hierarchy, references, embeddings) -> list[Tensor]:
     """R, P⁺, P⁻, N of each reference, (4·B,): first all R, then all P⁺, and so on."""
     chosen = select_quadruplets(
         None if config.method == "random" else embeddings(),
@@ -104,7 +101,6 @@ def _quadruplets(config, hierarchy, references, embeddings, team) -> list[Tensor
         negative=config.negative,
         siblings=config.siblings,
         fallback=config.fallback,
-        team=team,
     )
     parts = chosen.stack().cpu().split([len(r) for r in references], dim=1)
     return [part.flatten() for part in parts]
@@ -150,19 +146,17 @@ def _combined(batch: Batch, config: Config) -> dict[str, Tensor]:
 # --- the other objectives of the table -------------------------------------------
 
 
-def _classes_by_images(config, hierarchy, references, embeddings, team) -> list[Tensor]:
+def _classes_by_images(config, hierarchy, references, embeddings) -> list[Tensor]:
     """For each step images of some classes, several of each."""
     return [_of_classes(config, hierarchy, 4 * len(r)) for r in references]
 
 
-def _classes_for_clustering(
-    config, hierarchy, references, embeddings, team
-) -> list[Tensor]:
+def _classes_for_clustering(config, hierarchy, references, embeddings) -> list[Tensor]:
     most = [min(4 * len(r), CLUSTERING_IMAGES) for r in references]
     return [_of_classes(config, hierarchy, images) for images in most]
 
 
-def _pairs(config, hierarchy, references, embeddings, team) -> list[Tensor]:
+def _pairs(config, hierarchy, references, embeddings) -> list[Tensor]:
     """For each step pairs of classes that all differ, as many as there are classes."""
     return [_of_classes(config, hierarchy, 4 * len(r), each=2) for r in references]
 
@@ -182,7 +176,7 @@ def _of_classes(
     return torch.cat([usable[c][torch.randperm(len(usable[c]))[:each]] for c in chosen])
 
 
-def _triplets(config, hierarchy, references, embeddings, team) -> list[Tensor]:
+def _triplets(config, hierarchy, references, embeddings) -> list[Tensor]:
     """An anchor, one of its fine class, one of another: (3·B,), first all anchors."""
     classes = ClassIndex(hierarchy.fine, hierarchy.coarse)
     found = []

@@ -583,7 +583,7 @@ def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):
     refused(qsel("tune", "--out", tmp_path), f"{tmp_path} is a folder")
     refused(qsel("tune", "--out", tmp_path / "taken" / "a"), "taken (")
     refused(qsel(*good, "--row", "method3"), "method3", *row_names.RIVALS)
-    refused(qsel(*good, "--preset", "huge"), "no preset 'huge'")
+    refused(qsel(*good, "--preset", "huge"), "preset 'huge'")
     refused(qsel(*good, "--set", "batch=0"), "batch=0")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 

@@ -160,7 +160,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
     """Half a run of one version and half of another is a run of neither."""
     asked, real = setup(epochs=3), training.train
 
-    def stopped(data, config, device, workers, checkpoint, team):
+    def stopped(data, config, device, workers, checkpoint, processes):
         def stop(epoch, model):
             raise KeyboardInterrupt
 
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
         run(asked, tmp_path, tiny.CPU)
     seen = []
 
-    def watched(data, config, device, workers, checkpoint, team):
+    def watched(data, config, device, workers, checkpoint, processes):
         return real(
             *(data, config, device, workers, checkpoint),
             after_epoch=lambda epoch, model: seen.append(epoch),
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
 def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
     asked, real = setup(epochs=3), training.train
 
-    def stopped(data, config, device, workers, checkpoint, team):
+    def stopped(data, config, device, workers, checkpoint, processes):
         def stop(epoch, model):
             raise KeyboardInterrupt
 
