@@ -52,7 +52,8 @@ def joined() -> Iterator[Processes]:
     Raises:
         TeamError: another process stopped, or more on a machine than it has GPUs.
     """
-    size = int(os.environ.get("WORLD_SIZE", 1))
+    started = torch.distributed.is_torchelastic_launched()
+    size = int(os.environ["WORLD_SIZE"]) if started else 1
     if size == 1:
         yield ALONE
         return
@@ -61,8 +62,8 @@ def joined() -> Iterator[Processes]:
     here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if 0 < gpus < here:
         raise TeamError(
-            f"{here} processes on this machine share {gpus} GPUs; start torchrun with "
-            "--nproc-per-node of at most that"
+            f"{here} processes on this machine but {gpus} GPU{'s' * (gpus > 1)}; give "
+            "torchrun a --nproc-per-node of at most that"
         )
     fabric = Fabric(devices=here, num_nodes=size // here, strategy="ddp")
     try:

@@ -285,6 +285,8 @@ class _Run:
         if self.processes.size == 1 or not searches:
             return draw(references, embeddings)
         x, due = embeddings(), torch.cat(list(references))
+        # As many as one process would draw, so that what follows is the same.
+        torch.rand(3, len(due), dtype=torch.float64)
         with self._own_stream(step):
             (own,) = draw([due[self.processes.share]], lambda: x)
         own = own.view(4, -1).T.to(x.device)  # (own references, 4)
