@@ -92,10 +92,12 @@ def first_line(error: Exception) -> str:
 
     Example:
         >>> first_line(ValueError("too long\\nby far")), first_line(EOFError())
-        ('too long', 'EOFError')
+        ('too long', 'the file ends early')
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()  # without the path, which the caller names
+    if isinstance(error, EOFError):  # some say nothing
+        return "the file ends early"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
