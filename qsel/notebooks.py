@@ -203,7 +203,8 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
                 f"{', '.join(declared) or 'none'}"
             )
         try:
-            default = ast.literal_eval(declared[name]["default"])
+            with pages.PARSING:
+                default = ast.literal_eval(declared[name]["default"])
         except (ValueError, SyntaxError):  # computed: anything goes
             continue
         kinds = {type(default)} | ({int} if isinstance(default, float) else set())

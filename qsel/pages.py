@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +20,8 @@ from qsel.storage import written_whole
 # Modules that draw what a page shows; what they show is computed by others, whose
 # answers ``RESULTS_VERSION`` stands for.
 DRAWING = re.compile(r"qsel\.(figures|table|ablations|exercises)\w*")
+# Python 3.11 builds syntax trees in one thread at a time, or raises SystemError.
+PARSING = threading.Lock()
 VERSIONS = (*PACKAGES, "scipy", "pandas", "matplotlib")
 
 
@@ -42,9 +45,11 @@ def fingerprint(
     if re.search(r"\b(tables_bench|figures_bench)\b", code):
         results += sorted((root / "benchmarks" / "results").glob("*.json"))
     data = parameters.get("data")
+    with PARSING:
+        drawing = _drawing(code)
     return {
         "cells": _digest(*(cell.source for cell in cells)),
-        "drawing": _digest(*sorted(_drawing(code))),
+        "drawing": _digest(*sorted(drawing)),
         "answers": str(RESULTS_VERSION),
         "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
         "data": _data_fingerprint(data) if data else "",

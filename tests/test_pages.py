@@ -1,7 +1,10 @@
 """What a page was made from, part by part; and what is taken off it."""
 
+import ast
 import importlib.util
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -215,3 +218,21 @@ def test_styled_tables_are_numbered_in_order():
     found = [cell.outputs[0].data["text/html"] for cell in page.cells]
     assert found[0] == '<style>#T_0_row0 {}</style><table id="T_0">'
     assert found[1].endswith('<table id="T_1">')
+
+
+def test_syntax_trees_are_built_in_one_thread_at_a_time(tmp_path, monkeypatch):
+    """In several at once, Python 3.11 raises SystemError now and then."""
+    source = notebook(tmp_path / "page.ipynb", "from qsel import figures_maps")
+    real, busy, most = ast.parse, [], []
+
+    def parse(text):
+        busy.append(1)
+        most.append(len(busy))
+        time.sleep(0.001)
+        busy.pop()
+        return real(text)
+
+    monkeypatch.setattr(pages.ast, "parse", parse)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fingerprint(source, {}, tmp_path), range(4)))
+    assert max(most) == 1
