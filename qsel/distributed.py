@@ -80,7 +80,7 @@ def joined() -> Iterator[Processes]:
         ) from error
 
 
-# --- For the selection modules, until they need no team any more. ---------------------
+# --- For the selection modules, until they need no team: to be removed with them. ------
 
 
 class Shards:

@@ -254,7 +254,7 @@ def repeat(path: Path, data: str | None = None) -> Record:
     with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
         _call_again(record.command, data, folder)
         again = Record.load(Path(folder) / "record.json")
-    if again.data != record.data:
+    if _without_names(again.data) != _without_names(record.data):
         raise RunError(f"{path} is of other images; give them with --data")
     allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
     gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}

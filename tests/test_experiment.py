@@ -394,6 +394,9 @@ def test_what_is_not_repeated_is_told(recorded, monkeypatch):
     with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
         changed(1e-12)
     assert changed(0.0299, cpu="another") == record
+    older = {key: v for key, v in record.data.items() if key != "trained on"}
+    dataclasses.replace(record, data=older).save(path)
+    assert experiment.repeat(path, source) == record
     assert changed(-0.0299, torch="another") == record
     with pytest.raises(RunError, match="within 3 points: R@1"):
         changed(0.0301, cpu="another")
