@@ -48,5 +48,5 @@ clean:
 	@echo "Installing into .venv: about 7 GB, some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[book,dev,faiss]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[book,dev,experiments,faiss]'
 	touch $@

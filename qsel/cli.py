@@ -74,27 +74,28 @@ def train(
     from qsel.jobs import stoppable
     from qsel.runs import alone_at, writable
 
-    team = distributed.join()
     out = out or table.run_folder("runs/single", data, preset, method, seed)
     wanted = config.preset(preset, method).with_settings(
         {**pairs(settings), "seed": seed}
     )
     again = "the same command" + ("" if resume else ", without --no-resume,")
-    with stoppable(f"{again} goes on from the last epoch"), ExitStack() as held:
-        with team.leader_first():  # it fills the caches that the others read
-            if team.leads:
+    with ExitStack() as held:
+        held.enter_context(stoppable(f"{again} goes on from the last epoch"))
+        processes = held.enter_context(distributed.joined())
+        leads = processes.rank == 0
+        with processes.first():  # it fills the caches that the others read
+            if leads:
                 writable(out)
             loaded = load(data)
-            if team.leads:
+            if leads:
                 held.enter_context(alone_at(out, out / "lock"))
                 for checkpoint in out.glob("checkpoint*.pt") if not resume else ():
                     checkpoint.unlink()
         setup = experiment.Setup(loaded, source_name(data), preset, wanted)
-        record = experiment.run(setup, out, workers=workers, team=team)
-    if team.leads:
+        record = experiment.run(setup, out, workers=workers, processes=processes)
+    if leads:
         print_metrics({"trained": record.metrics})
         print(f"record: {out / 'record.json'}")
-    distributed.leave()
 
 
 app.command()(evaluate)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qsel.config import Config, preset
 from qsel.data.loading import ImageSet
 from qsel.data.splits import ZeroShot
-from qsel.distributed import ALONE, Team
+from qsel.distributed import ALONE, Processes
 from qsel.inputs import Features, Images
 from qsel.machine import fresh_settings
 from qsel.methods import UNTRAINED
@@ -33,6 +33,7 @@ from qsel.runs import (
 )
 from qsel.storage import written_whole
 from qsel.training import (
+    Trained,
     best_device,
     embed,
     evaluate,
@@ -67,7 +68,7 @@ def run(
     folder: Path,
     device: torch.device | None = None,
     workers: int | None = None,
-    team: Team = ALONE,
+    processes: Processes = ALONE,
 ) -> Record:
     """Train, evaluate and record; or return the record of a run that is done.
 
@@ -79,8 +80,8 @@ def run(
         folder: of this run alone.
         device: by default the fastest at hand.
         workers: processes that decode image files, see ``qsel.inputs.Images``.
-        team: the processes that do it together; they share the folder, and the first
-            one writes.
+        processes: those that do it together; they share the folder, and the first one
+            writes.
 
     Raises:
         RunError: the folder holds a run of other settings or data, or cannot be written
@@ -99,23 +100,40 @@ def run(
     # Half a run of one results version and half of another is a run of neither.
     checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
     for other in folder.glob("checkpoint*.pt"):
-        if other != checkpoint and team.leads:
+        if other != checkpoint and processes.rank == 0:
             other.unlink()
-    trained, test = None, setup.data.test
+    trained = None
     if method in UNTRAINED:
-        embeddings = untrained(setup, device, workers)
+        with processes.first():
+            embeddings = untrained(setup, device, workers)
     else:
         trained = train(
-            setup.data, setup.config, device, workers, checkpoint, team=team
+            setup.data, setup.config, device, workers, checkpoint, processes=processes
         )
-        share = embed(trained.model, trained.test, team)
-        embeddings = team.gather(share, len(test))
-    if not team.leads:
-        team.wait()
-        return Record.load(folder / "record.json")
+        embeddings = embed(trained.model, trained.test, processes)
+    with processes.first():  # it writes what the others read
+        if processes.rank > 0:
+            return Record.load(folder / "record.json")
+        record = _measured(setup, device, trained, embeddings, processes.size)
+        if trained:
+            with written_whole(folder / "model.pt") as unfinished:
+                torch.save(trained.model.state_dict(), unfinished)
+        record.save(folder / "record.json")
+        checkpoint.unlink(missing_ok=True)
+        return record
+
+
+def _measured(
+    setup: Setup,
+    device: torch.device,
+    trained: Trained | None,
+    embeddings: Tensor,
+    processes: int,
+) -> Record:
+    """The record of a run, from its embeddings of the unseen classes."""
     began = time.perf_counter()
-    labels = test.hierarchy.fine
-    record = Record(
+    labels = setup.data.test.hierarchy.fine
+    return Record(
         config=_settings(setup.config),
         preset=setup.preset,
         data=describe(setup.data),
@@ -126,25 +144,18 @@ def run(
             setup.source,
             setup.preset,
             setup.config,
-            preset(setup.preset, method),
+            preset(setup.preset, setup.config.method),
             threads=torch.get_num_threads() if device.type == "cpu" else 1,
-            processes=team.size,
+            processes=processes,
         ),
         versions=versions(),
-        device=_name(device, team),
+        device=_name(device, processes),
         date=datetime.now(UTC).date().isoformat(),
         seconds={
             "training": round(trained.seconds, 1) if trained else 0.0,
             "evaluation": round(time.perf_counter() - began, 1),
         },
     )
-    if trained:
-        with written_whole(folder / "model.pt") as unfinished:
-            torch.save(trained.model.state_dict(), unfinished)
-    record.save(folder / "record.json")
-    checkpoint.unlink(missing_ok=True)
-    team.wait()
-    return record
 
 
 @fresh_settings()
@@ -243,7 +254,7 @@ def repeat(path: Path, data: str | None = None) -> Record:
     with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
         _call_again(record.command, data, folder)
         again = Record.load(Path(folder) / "record.json")
-    if again.data != record.data:
+    if without_names(again.data) != without_names(record.data):
         raise RunError(f"{path} is of other images; give them with --data")
     allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
     gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}
@@ -420,8 +431,8 @@ def _settings(config: Config) -> dict[str, object]:
     return settings
 
 
-def _name(device: torch.device, team: Team) -> str:
+def _name(device: torch.device, processes: int) -> str:
     name = f"{device.type}, {torch.get_num_threads()} threads"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-    return name if team.size == 1 else f"{team.size} × {name}"
+    return name if processes == 1 else f"{processes} × {name}"

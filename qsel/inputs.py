@@ -25,7 +25,7 @@ from tqdm import tqdm
 from qsel.config import Config
 from qsel.crops import random_crops
 from qsel.data.loading import ImageSet, read_image
-from qsel.distributed import ALONE, Team
+from qsel.distributed import ALONE, Processes
 from qsel.machine import available_cores, fresh_settings
 from qsel.storage import cache_path, load_or_make
 
@@ -74,31 +74,35 @@ class Images:
         else:  # the same for a whole batch
             self._augmented = partial(random_crops, size=size, smallest=smallest)
 
-    def stream(self, batches: Sequence[Tensor], team: Team = ALONE) -> Iterator[Tensor]:
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def stream(
+        self, batches: Sequence[Tensor], processes: Processes = ALONE
+    ) -> Iterator[Tensor]:
         """Augmented images of each batch of indices: (B, 3, S, S), normalised.
 
-        Of a team each process gets its share of every batch; what is drawn at random
-        is drawn for the whole batch by all.
+        Of several processes each gets its share of every batch; what is drawn at
+        random is drawn for the whole batch by all.
         """
         if self.images.pixels is None:
             # Each image has its own seed, drawn here, so that the number of workers
             # does not change what is drawn.
             seeds = (torch.randint(2**62, b.shape) for b in batches)
             batches = [
-                list(zip(b.tolist(), s.tolist(), strict=True))[team.share(len(b))]
+                list(zip(b.tolist(), s.tolist(), strict=True))[processes.share]
                 for b, s in zip(batches, seeds, strict=True)
             ]
             return self._load(self._augmented, batches)
         whole = self._load(self._augmented, batches)
-        return (images[team.share(len(images))] for images in whole)
+        return (images[processes.share] for images in whole)
 
-    def everything(self, team: Team = ALONE) -> Iterator[Tensor]:
+    def everything(self, processes: Processes = ALONE) -> Iterator[Tensor]:
         """All images in order, not augmented: batches (B, 3, S, S), normalised.
 
-        Of a team each process gets its share of them.
+        Of several processes each gets its share of them.
         """
-        every, size = range(len(self.images)), EVALUATION_BATCH
-        every = every[team.share(len(every))]
+        every, size = range(len(self.images))[processes.share], EVALUATION_BATCH
         batches = [every[i : i + size] for i in range(0, len(every), size)]
         return tqdm(
             self._load(self._plain, batches),
@@ -107,7 +111,7 @@ class Images:
             unit="batch",
             leave=None,
             delay=2,
-            disable=not team.leads,
+            disable=processes.rank > 0,
         )
 
     def _load(self, transform: Callable, batches: Sequence) -> Iterator[Tensor]:
@@ -255,6 +259,9 @@ class Features:
         self.raw = raw.to(device)
         self._standardised = standardised
 
+    def __len__(self) -> int:
+        return len(self.raw)
+
     @cached_property
     @fresh_settings()
     def features(self) -> Tensor:
@@ -262,14 +269,16 @@ class Features:
         # Not before the first use: until then a stored network may be loaded.
         return self._standardised(self.raw)
 
-    def stream(self, batches: Sequence[Tensor], team: Team = ALONE) -> Iterator[Tensor]:
+    def stream(
+        self, batches: Sequence[Tensor], processes: Processes = ALONE
+    ) -> Iterator[Tensor]:
         """Features of each batch of indices, or of the share: (B, features)."""
-        shares = (batch[team.share(len(batch))] for batch in batches)
+        shares = (batch[processes.share] for batch in batches)
         return (self.features[share.to(self.features.device)] for share in shares)
 
-    def everything(self, team: Team = ALONE) -> Iterator[Tensor]:
+    def everything(self, processes: Processes = ALONE) -> Iterator[Tensor]:
         """Features of all images, or of the share, in order: one (N, features)."""
-        yield self.features[team.share(len(self.features))]
+        yield self.features[processes.share]
 
 
 @fresh_settings()

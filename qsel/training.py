@@ -6,9 +6,10 @@ images ahead.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from qsel import methods, metrics
 from qsel.config import Config
 from qsel.data.loading import check_images
 from qsel.data.splits import ZeroShot
-from qsel.distributed import ALONE, Team
+from qsel.distributed import ALONE, Processes
 from qsel.hierarchy import Hierarchy
 from qsel.inputs import Features, Images, frozen_features
 from qsel.machine import fresh_settings
@@ -56,15 +57,13 @@ def prepare(
     config: Config,
     device: torch.device,
     workers: int | None = None,
-    team: Team = ALONE,
 ) -> tuple[nn.Module, Images | Features, Images | Features]:
     """The untrained network of a run, and its training and test inputs.
 
     Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
     network is the head alone.
     """
-    with team.leader_first():  # all bad images at once, before hours of work
-        check_images(data.train, data.test, workers=workers or None)
+    check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
     hierarchy = data.train.hierarchy
     pretrained = None
     if config.weights == "synthcars":
@@ -73,29 +72,23 @@ def prepare(
                 f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
                 "weights to imagenet, a file, or none"
             )
-        with team.leader_first():
-            pretrained = small_trunk_weights()
+        pretrained = small_trunk_weights()
     torch.manual_seed(config.seed)
-    with team.leader_first():  # it fills the caches that the others read
-        weights = None if pretrained else config.weights
-        trunk, width = build_trunk(replace(config, weights=weights))
+    weights = None if pretrained else config.weights
+    trunk, width = build_trunk(replace(config, weights=weights))
     if pretrained:
         trunk.load_state_dict(pretrained)
     head = Head(width, len(hierarchy.coarse_names), len(hierarchy.fine_names), config)
     if not config.freeze:
-        model = EmbeddingModel(trunk, head)
-        if team.size > 1 and device.type == "cuda":  # CPUs have no such layer
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return (
-            model.to(device, memory_format=torch.channels_last),
+            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
             Images(data.train, config, device, workers),
             Images(data.test, config, device, workers),
         )
-    with team.leader_first():
-        train, test = (
-            frozen_features(trunk, images, config, device, workers, width)
-            for images in (data.train, data.test)
-        )
+    train, test = (
+        frozen_features(trunk, images, config, device, workers, width)
+        for images in (data.train, data.test)
+    )
     if config.whiten is not None:
         head.standardise(train, config.whiten)
     head.to(device)
@@ -105,18 +98,22 @@ def prepare(
 
 @fresh_settings()
 @torch.no_grad()
-def embed(model: nn.Module, inputs: Images | Features, team: Team = ALONE) -> Tensor:
+def embed(
+    model: nn.Module, inputs: Images | Features, processes: Processes = ALONE
+) -> Tensor:
     """Embeddings of a whole set, in order and not augmented: (N, D) float32.
 
-    Of a team each process gets those of its share.
+    Several processes share the work, and each gets all embeddings.
     """
     was_training = model.training
     model.eval()
-    team.share_buffers(model)
+    if processes.size > 1:
+        for buffer in model.buffers():  # running means, say, of a share each
+            torch.distributed.broadcast(buffer, 0)
     with _precision(next(model.parameters()).device):
-        embeddings = [model(batch)[0].float() for batch in inputs.everything(team)]
+        share = [model(batch)[0].float() for batch in inputs.everything(processes)]
     model.train(was_training)
-    return torch.cat(embeddings)
+    return processes.gather(torch.cat(share), len(inputs))
 
 
 @fresh_settings()
@@ -168,7 +165,7 @@ def train(
     workers: int | None = None,
     checkpoint: Path | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
-    team: Team = ALONE,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train one network, as one row of Table 1 does.
 
@@ -186,7 +183,7 @@ def train(
             there.
         after_epoch: called with the epoch's number and the network, for figures that
             follow the training.
-        team: the processes that train together, each on its share of every batch. The
+        processes: those that train together, each on its share of every batch. The
             loss is that of the whole batch. Dropout has another mask in each; and on
             CPUs, which have no common batch normalisation, each normalises its share.
 
@@ -197,14 +194,21 @@ def train(
     """
     device = device or best_device()
     references = data.train.hierarchy.references()
-    model, train_inputs, test_inputs = prepare(data, config, device, workers, team)
+    with processes.first():  # it fills the caches that the others read
+        model, train_inputs, test_inputs = prepare(data, config, device, workers)
+    forward = model
+    if processes.fabric:
+        model, forward = _data_parallel(model, config, device, processes)
     optimiser = torch.optim.SGD(
         model.parameters(),
         lr=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
-    run = _Run(data.train.hierarchy, config, model, train_inputs, optimiser, team)
+    run = _Run(
+        *(data.train.hierarchy, config, model, forward),
+        *(train_inputs, optimiser, processes),
+    )
     identity = {"config": config.to_dict(), "data": data.train.fingerprint}
     curve = _resume(checkpoint, identity, model, optimiser)
     began = time.perf_counter()
@@ -215,11 +219,11 @@ def train(
         desc=f"{config.method}, seed {config.seed}",
         unit="step",
         leave=None,  # inside another bar it makes room when it is done
-        disable=not team.leads,
+        disable=processes.rank > 0,
     ) as bar:
         for epoch in range(len(curve), config.epochs):
             curve.append(run.epoch(epoch, references, steps, bar))
-            if checkpoint and team.leads:
+            if checkpoint and processes.rank == 0:
                 state = identity | {
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
@@ -240,13 +244,14 @@ class _Run:
     hierarchy: Hierarchy
     config: Config
     model: nn.Module
+    forward: nn.Module  # the same, with gradients shared by all processes
     inputs: Images | Features
     optimiser: torch.optim.Optimizer
-    team: Team
+    processes: Processes
 
     def epoch(self, epoch: int, references: Tensor, steps: int, bar: tqdm) -> dict:
         """One pass over the references in random order; means over its steps."""
-        config, labels = self.config, self.hierarchy
+        config = self.config
         # Every epoch has its own random stream, so that a resumed run repeats it.
         torch.manual_seed(config.seed * 1_000_003 + epoch + 1)
         drawing = config
@@ -258,15 +263,11 @@ class _Run:
         totals: dict[str, float] = {}
         self.model.train()
         for first in range(0, steps, every):
-            images = methods.draw(
-                drawing,
-                labels,
-                due[first : first + every],
-                self._embed_all,
-            )
+            number = epoch * steps + first
+            images = self._draw(drawing, due[first : first + every], number)
+            streamed = self.inputs.stream(images, self.processes)
             for step, (chosen, inputs) in enumerate(
-                zip(images, self.inputs.stream(images, self.team), strict=True),
-                start=first,
+                zip(images, streamed, strict=True), start=first
             ):
                 rate = self._set_rate((epoch + step / steps) / config.epochs)
                 found = self._step(chosen, inputs, epoch * steps + step)
@@ -276,16 +277,29 @@ class _Run:
                 bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
         return {"epoch": epoch + 1, **totals, "learning_rate": rate}
 
-    def _embed_all(self) -> Tensor:
-        """The training set's embeddings, the same in all processes: (N, D)."""
-        share = embed(self.model, self.inputs, self.team)
-        return self.team.gather(share, len(self.hierarchy))
+    def _draw(
+        self, config: Config, references: Sequence[Tensor], step: int
+    ) -> list[Tensor]:
+        """The images of some steps; each process searches for its own references."""
+        draw = partial(methods.draw, config, self.hierarchy)
+        embeddings = partial(embed, self.model, self.inputs, self.processes)
+        searches = config.method in methods.QUADRUPLETS and config.method != "random"
+        if self.processes.size == 1 or not searches:
+            return draw(references, embeddings)
+        x, due = embeddings(), torch.cat(list(references))
+        # As many as one process would draw, so that what follows is the same.
+        torch.rand(3, len(due), dtype=torch.float64)
+        with self._own_stream(step):
+            (own,) = draw([due[self.processes.share]], lambda: x)
+        own = own.view(4, -1).T.to(x.device)  # (own references, 4)
+        chosen = self.processes.gather(own, len(due)).cpu()
+        return [c.T.flatten() for c in chosen.split([len(r) for r in references])]
 
     def _step(self, images: Tensor, inputs: Tensor, step: int) -> dict[str, float]:
         config, labels = self.config, self.hierarchy
         with _precision(inputs.device), self._own_stream(step):
-            share = self.model(inputs)
-        outputs = [self.team.gather(part, len(images)) for part in share]
+            share = self.forward(inputs)
+        outputs = [self.processes.gather(part, len(images)) for part in share]
         fine, coarse = (
             x[images].to(inputs.device) for x in (labels.fine, labels.coarse)
         )
@@ -298,19 +312,19 @@ class _Run:
                 f"(now {config.learning_rate}) or normalise=true usually helps"
             )
         self.optimiser.zero_grad()
-        loss.backward()
-        self.team.sum_gradients(self.model)
+        # Each process has the gradient of its share; what is applied is their mean.
+        (loss * self.processes.size).backward()
         self.optimiser.step()
         return {name: value.item() for name, value in found.items()}
 
     @contextmanager
     def _own_stream(self, step: int) -> Iterator[None]:
-        """In a team, what the network draws leaves the common random stream alone."""
-        if self.team.size == 1:
+        """What a process draws for its share leaves the common random stream alone."""
+        if self.processes.size == 1:
             yield
             return
         with torch.random.fork_rng():
-            torch.manual_seed(hash((self.config.seed, step, self.team.rank)))
+            torch.manual_seed(hash((self.config.seed, step, self.processes.rank)))
             yield
 
     def _set_rate(self, progress: float) -> float:
@@ -321,6 +335,19 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         return rate
+
+
+def _data_parallel(
+    model: nn.Module, config: Config, device: torch.device, processes: Processes
+) -> tuple[nn.Module, nn.Module]:
+    """The network, and the same as one that shares its gradients."""
+    if config.method not in methods.QUADRUPLETS:  # a gradient that never comes
+        head = getattr(model, "head", model)
+        head.coarse.requires_grad_(False)
+        head.fine.requires_grad_(False)
+    if device.type == "cuda":  # CPUs have no such layer
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model, processes.fabric.setup_module(model)
 
 
 def _precision(device: torch.device) -> torch.autocast:

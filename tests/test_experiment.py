@@ -160,7 +160,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
     """Half a run of one version and half of another is a run of neither."""
     asked, real = setup(epochs=3), training.train
 
-    def stopped(data, config, device, workers, checkpoint, team):
+    def stopped(data, config, device, workers, checkpoint, processes):
         def stop(epoch, model):
             raise KeyboardInterrupt
 
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
         run(asked, tmp_path, tiny.CPU)
     seen = []
 
-    def watched(data, config, device, workers, checkpoint, team):
+    def watched(data, config, device, workers, checkpoint, processes):
         return real(
             *(data, config, device, workers, checkpoint),
             after_epoch=lambda epoch, model: seen.append(epoch),
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
 def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
     asked, real = setup(epochs=3), training.train
 
-    def stopped(data, config, device, workers, checkpoint, team):
+    def stopped(data, config, device, workers, checkpoint, processes):
         def stop(epoch, model):
             raise KeyboardInterrupt
 
@@ -298,7 +298,7 @@ def test_a_damaged_network_is_named(damage, tmp_path):
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
     else:
         torch.save([3] if damage == "list" else {"other": torch.zeros(3)}, path)
-    with pytest.raises(RunError, match=r"model\.pt .*train.* again") as error:
+    with pytest.raises(RunError, match=r"model\.pt .*train") as error:
         load_model(asked, tmp_path, tiny.CPU)
     assert "\n" not in str(error.value)
 
@@ -394,6 +394,9 @@ def test_what_is_not_repeated_is_told(recorded, monkeypatch):
     with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
         changed(1e-12)
     assert changed(0.0299, cpu="another") == record
+    older = {key: v for key, v in record.data.items() if key != "trained on"}
+    dataclasses.replace(record, data=older).save(path)
+    assert experiment.repeat(path, source) == record
     assert changed(-0.0299, torch="another") == record
     with pytest.raises(RunError, match="within 3 points: R@1"):
         changed(0.0301, cpu="another")

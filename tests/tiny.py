@@ -63,6 +63,11 @@ def trunk(seed: int = 0) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def plain() -> nn.Module:
+    """(B, 3, 16, 16) → (B, 64), the same weights at every call; no normalisation."""
+    return nn.Sequential(*(part for i, part in enumerate(trunk()) if i != 1))
+
+
 class _Huge(nn.Module):
     def forward(self, features):
         return features * 1e38

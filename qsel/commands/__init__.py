@@ -78,7 +78,8 @@ def pairs(settings: list[str] | None) -> dict[str, str]:
                 f"--set {name}={found[name]} and --set {name}={value}; give each "
                 "setting once"
             )
-        found[name] = value
+        else:
+            found[name] = value
     if wrong:
         raise ValueError("; ".join(wrong))
     return found
