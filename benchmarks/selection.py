@@ -24,8 +24,8 @@ from benchmarks import gpu, growth, steps
 from benchmarks.candidates import ALL, OURS, PEERS, RECALL, SAMPLE, Candidate, right
 from benchmarks.inputs import KINDS, Inputs, cars196, regular
 from benchmarks.measure import beside_floor, peak_memory
-from qsel import runs
-from qsel.storage import written_whole
+from qsel.data.files import written_whole
+from qsel.experiments import record as runs
 
 RESULTS = Path(__file__).with_name("results")
 LIBRARIES = ("faiss-cpu", "pytorch-metric-learning")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 
 from qsel import data as datasets
-from qsel.config import preset
-from qsel.training import train
+from qsel.experiments.config import preset
+from qsel.experiments.training import train
 
 TARGET = 1.10
 

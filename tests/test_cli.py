@@ -16,11 +16,14 @@ from tiny_notebook import notebook
 from torch import nn
 from typer.testing import CliRunner
 
-from qsel import cli, methods, row_names, selection, terminal
+from qsel import cli, selection
+from qsel.cli import terminal
 from qsel.data import load
 from qsel.data.contact import SHEETS, save_sheet
-from qsel.runs import Record
-from qsel.storage import locked
+from qsel.data.files import locked
+from qsel.experiments import row_names
+from qsel.experiments import rows as methods
+from qsel.experiments.record import Record
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("data", "train", "evaluate", "select", "table1", "book")
@@ -417,7 +420,7 @@ def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
     assert qsel(*words, *tiny_settings(epochs=1))[0] == 0
     path = tmp_path / "run" / "record.json"
     record = Record.load(path)
-    monkeypatch.setattr("qsel.experiment.repeat", lambda path, data: record)
+    monkeypatch.setattr("qsel.experiments.run.repeat", lambda path, data: record)
     status, out, _ = qsel("repeat", path, "--data", photos)
     recorded, again = out.splitlines()
     assert status == 0 and "R@1" in again
@@ -546,7 +549,7 @@ def test_outside_the_repository(qsel, photos, tmp_path, monkeypatch, command):
 def test_the_table_has_a_hole_where_a_run_failed(qsel, photos, monkeypatch):
     """The table first, then what failed; the exit status says so."""
     failed = ["random, seed 0: table1_run.ipynb with {}, cell 3:\nValueError: no"]
-    monkeypatch.setattr("qsel.notebooks.run_table", lambda *a, **k: failed)
+    monkeypatch.setattr("qsel.book.execute.run_table", lambda *a, **k: failed)
     status, out, err = qsel("table1", "--data", photos, "--preset", "smoke")
     assert status == 1
     assert "not run" in out and "Proposed Method 2" in out
@@ -564,8 +567,8 @@ def test_the_book_has_a_hole_where_a_notebook_failed(qsel, tmp_path, monkeypatch
         return tmp_path / "index.html"
 
     failed = ["chapter: chapter.ipynb with {}, cell 3:\nValueError: no"]
-    monkeypatch.setattr("qsel.book.render", render)
-    monkeypatch.setattr("qsel.book.execute_all", lambda *arguments: failed)
+    monkeypatch.setattr("qsel.book.build.render", render)
+    monkeypatch.setattr("qsel.book.build.execute_all", lambda *arguments: failed)
     status, out, err = qsel("book", "--store")
     assert status == 1 and len(rendered) == 1 and "index.html" in out
     assert "chapter: chapter.ipynb" in err and "nothing was stored" in err
@@ -613,7 +616,7 @@ def test_table_passes_on_what_was_asked_for(qsel, photos, monkeypatch):
         asked.update(options, runs=runs)
         return []
 
-    monkeypatch.setattr("qsel.notebooks.run_table", run_table)
+    monkeypatch.setattr("qsel.book.execute.run_table", run_table)
     words = ["table1", "--data", photos, "--preset", "smoke", "--runs", "there"]
     words += ["--rows", "random, method1", "--seed", "3", "--jobs", "2"]
     assert qsel(*words, "--set", "batch=4")[0] == 0
@@ -685,8 +688,8 @@ def test_book_with_an_address_and_without(qsel, tmp_path, monkeypatch):
         return tmp_path / "_build" / "html" / "index.html"
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("qsel.book.execute_all", None)
-    monkeypatch.setattr("qsel.book.render", render)
+    monkeypatch.setattr("qsel.book.build.execute_all", None)
+    monkeypatch.setattr("qsel.book.build.render", render)
     (tmp_path / "_toc.yml").touch()
     settings = "html: {}\nsphinx: {config: {html_theme_options: {}}}"
     (tmp_path / "_config.yml").write_text(settings)
@@ -707,12 +710,12 @@ def test_book_with_an_address_and_without(qsel, tmp_path, monkeypatch):
 
 
 def test_writes_notebooks_for_a_class(qsel, tmp_path, monkeypatch):
-    import test_exercises_notebooks
+    import class_notebooks
 
     monkeypatch.chdir(tmp_path)
     refused(qsel("exercises"), "run from the root of the repository")
-    pair = test_exercises_notebooks.PAIR
-    test_exercises_notebooks.chapter(tmp_path / "notebooks" / "a.ipynb", *pair)
+    pair = class_notebooks.PAIR
+    class_notebooks.chapter(tmp_path / "notebooks" / "a.ipynb", *pair)
     notebook(tmp_path / "notebooks" / "b.ipynb")
     status, out, err = qsel("exercises", "--out", "class")
     assert status == 0, err

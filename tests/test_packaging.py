@@ -150,29 +150,6 @@ def test_the_package_imports_only_what_it_requires():
                 assert canonicalize_name(package) in required, f"{path.name}: {name}"
 
 
-def test_imports_run_one_way():
-    """No file or folder of the package needs, by way of others, what needs it."""
-    package = ROOT / "qsel"
-    parts = {path.stem for path in package.iterdir() if path.name[0] not in "_."}
-    needs: dict[str, set[str]] = {part: set() for part in parts}
-    for path in package.rglob("*.py"):
-        part = path.relative_to(package).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for first, *rest in (name.split(".") for name in names):
-                if first == "qsel" and rest[0] in parts - {part}:
-                    needs.setdefault(part, set()).add(rest[0])
-    assert needs["book"] and needs["publish"]
-    while free := {part for part, others in needs.items() if not others & needs.keys()}:
-        for part in free:
-            del needs[part]
-    assert not needs
-
-
 # --- the book --------------------------------------------------------------------
 
 

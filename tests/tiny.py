@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from qsel.config import Config, preset
 from qsel.data import ImageSet, ZeroShot
+from qsel.experiments.config import Config, preset
 from qsel.hierarchy import Hierarchy
 
 CPU = torch.device("cpu")

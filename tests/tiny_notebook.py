@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 
-from qsel.table1 import run_folder
+from qsel.experiments.table1 import run_folder
 
 CODE = """\
 import sys
@@ -18,7 +18,7 @@ if word == "fail":
 # As the run notebook of the book, and nothing else.
 RUN = """\
 import json
-from qsel import table1
+from qsel.experiments import table1
 asked = json.loads(settings)
 _, record, _ = table1.one_run(data, preset, method, seed, runs, asked, workers=0)
 """

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from qsel.data.loading import DataError, ImageSet, check_images
+from qsel.data.images import DataError, ImageSet, check_images
 from qsel.data.splits import ZeroShot, split_fine_classes, validation, zero_shot
 
 __all__ = [

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qsel.data.loading import DataError, ImageSet
+from qsel.data.images import DataError, ImageSet
 from qsel.data.pictures import without_unreadable
 from qsel.data.splits import ZeroShot, zero_shot
 from qsel.data.walk import first, is_litter

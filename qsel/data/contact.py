@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageOps
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import make_grid
 
-from qsel.data.loading import DataError, ImageSet
-from qsel.storage import check_output, written_whole
+from qsel.data.files import check_output, written_whole
+from qsel.data.images import DataError, ImageSet
 
 GAP = 8  # pixels around each picture
 LABEL = 170  # pixels for a row's names

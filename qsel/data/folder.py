@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from qsel.data.loading import DataError, ImageSet
+from qsel.data.images import DataError, ImageSet
 from qsel.data.pictures import composed, without_unreadable
 from qsel.data.splits import ZeroShot, split_by_fraction, zero_shot
 from qsel.data.table import TABLE, Labelled, check_classes, from_table, read_classes

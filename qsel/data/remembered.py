@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from qsel.machine import available_cores
-from qsel.storage import cache_folder, written_whole
+from qsel.data.files import cache_folder, written_whole
+from qsel.data.machine import available_cores
 
 SETTLED = 2 * 10**9  # nanoseconds; some file systems count time in steps of 2 s
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from qsel.data.loading import DataError, ImageSet
+from qsel.data.images import DataError, ImageSet
 from qsel.data.walk import first
 from qsel.hierarchy import Hierarchy, HierarchyError
 

@@ -12,7 +12,7 @@ from scipy.io import savemat
 from qsel.data import cars196 as module
 from qsel.data import load
 from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
-from qsel.data.loading import DataError
+from qsel.data.images import DataError
 
 CARS = (
     CarClass("Alpha One Sedan 2001", "Sedan", 3, 2),

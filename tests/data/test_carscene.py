@@ -10,12 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-from qsel.data import carscene
-from qsel.data.synthcars import draw
+from qsel.data.synthcars import draw, scene
 
 x86 = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"),
-    reason="Pillow fills some polygons otherwise on ARM, see carscene",
+    reason="Pillow fills some polygons otherwise on ARM, see scene",
 )
 PIXELS = "8fae4fccd0bd6481"  # checksum of two pictures of each of the 196 models
 DRAW = """
@@ -64,8 +63,8 @@ def test_powers_and_angles_are_those_of_the_math_module():
     base = generator.random(10_000).astype(np.float32) * 2
     for exponent in (0.0, 0.75, 1.0, 1.3, float(np.float32(1.9999999))):
         exact = (base.astype(float) ** float(np.float32(exponent))).astype(np.float32)
-        assert np.array_equal(carscene.power(base, exponent), exact)
-    assert carscene.power(np.zeros(1, np.float32), 0.9) == 0
+        assert np.array_equal(scene.power(base, exponent), exact)
+    assert scene.power(np.zeros(1, np.float32), 0.9) == 0
     for angle in np.linspace(-2 * math.pi, 2 * math.pi, 99).tolist():
         expected = math.cos(angle), math.sin(angle)
-        assert carscene.cosine_sine(angle) == pytest.approx(expected, abs=1e-13)
+        assert scene.cosine_sine(angle) == pytest.approx(expected, abs=1e-13)

@@ -7,7 +7,7 @@ import pytest
 
 from qsel.data import load
 from qsel.data.folder import folder
-from qsel.data.loading import DataError, check_images
+from qsel.data.images import DataError, check_images
 
 TREE = {
     "sedan": ("a3", "a4", "a6", "civic"),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsel.data.loading import DataError, ImageSet
+from qsel.data.images import DataError, ImageSet
 from qsel.data.splits import (
     ZeroShot,
     split_by_fraction,

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from qsel.data import cardrawing, carshapes, load
+from qsel.data import load
 from qsel.data import synthcars as module
 from qsel.data.contact import contact_sheet
-from qsel.data.loading import DataError
-from qsel.data.synthcars import cache_file, draw, labels, synthcars
+from qsel.data.images import DataError
+from qsel.data.synthcars import cache_file, draw, drawing, labels, synthcars
+from qsel.data.synthcars import shapes as carshapes
 
 SMALL = dict(size=16, images_per_model=1)
 # How many of Cars196's classes of each half share a coarse class (token22), by size.
@@ -134,16 +135,16 @@ def silhouette(shape, seed, monkeypatch, paint):
         scene.paint = np.array(paint, float)
 
     for name in ("draw_background", "draw_occluder"):
-        monkeypatch.setattr(cardrawing, name, lambda scene: None)
-    real = cardrawing.draw_body
+        monkeypatch.setattr(drawing, name, lambda scene: None)
+    real = drawing.draw_body
 
     def body(scene, shape):
         fixed(scene)
         real(scene, shape)
 
-    monkeypatch.setattr(cardrawing, "draw_body", body)
-    monkeypatch.setattr(cardrawing, "develop", lambda s: np.asarray(s.image))
-    drawn = cardrawing.draw_car(shape, np.random.default_rng(seed), 48)
+    monkeypatch.setattr(drawing, "draw_body", body)
+    monkeypatch.setattr(drawing, "develop", lambda s: np.asarray(s.image))
+    drawn = drawing.draw_car(shape, np.random.default_rng(seed), 48)
     monkeypatch.undo()
     return drawn.any(axis=2)
 
@@ -188,7 +189,7 @@ def test_raw_pixels_do_not_give_the_model_away():
     for i, (name, number) in list(enumerate(module._models("test")))[::3]:
         shape = carshapes.body_shapes(name, 0)[number]
         count = module.IMAGES_PER_MODEL
-        pictures.append(cardrawing.draw_model(shape, [0, 98 + i], module.SIZE, count))
+        pictures.append(drawing.draw_model(shape, [0, 98 + i], module.SIZE, count))
         fine += [i] * count
     flat = torch.from_numpy(np.concatenate(pictures)).flatten(1).float()
     distance = torch.cdist(flat, flat).fill_diagonal_(torch.inf)
@@ -233,9 +234,9 @@ def test_a_damaged_cache_is_drawn_again(damage):
 
 def test_a_changed_drawer_reads_no_old_pictures(monkeypatch, tmp_path):
     before = cache_file(0, 16, 1)
-    changed = tmp_path / "cardrawing.py"
+    changed = tmp_path / "drawing.py"
     changed.write_text("# changed")
-    monkeypatch.setattr(cardrawing, "__file__", str(changed))
+    monkeypatch.setattr(drawing, "__file__", str(changed))
     assert cache_file(0, 16, 1) != before
 
 

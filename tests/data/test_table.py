@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from qsel.data.folder import folder
-from qsel.data.loading import DataError
+from qsel.data.images import DataError
 
 TREE = {
     "sedan": ("a3", "a4", "a6", "civic"),

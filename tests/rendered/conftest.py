@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from served import FLAGS, address_of
 
-from qsel.book import BookError
-from qsel.publish.book import HOME, browser
+from qsel.book.build import BookError
+from qsel.book.pdf import HOME, browser
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-// The rules and the losses of the selection lab; no page in here. tests/test_lab.py holds
+// The rules and the losses of the selection lab; no page in here. tests/book/test_lab.py holds
 // them against qsel.selection and qsel.losses on the same cases.
 //
 // A classic script that fills one global: browsers refuse modules on file:// pages.

@@ -1,4 +1,4 @@
-// Written by qsel.figures_lab; points are [x, y, fine class].
+// Written by qsel.book.figures.lab; points are [x, y, fine class].
 globalThis.QselLab ??= {};
 QselLab.SCENES = [
   {"key": "figure-2", "title": "The paper's Figure 2", "reference": 0, "method": "method1", "fineNames": ["a1", "a2", "b1", "b2", "c1"], "coarseNames": ["a", "b", "c"], "coarseOf": [0, 0, 1, 1, 2], "points": [[0.0, 0.0, 0], [-0.4, 0.35, 0], [0.25, -0.55, 0], [1.45, 0.42, 0], [-1.12, 0.3, 0], [-1.6, -1.0, 0], [0.35, 1.75, 0], [0.1, 0.62, 1], [1.35, -0.5, 1], [-0.4, -1.12, 1], [-1.75, 0.95, 1], [0.9, -1.5, 1], [1.0, 0.0, 2], [1.85, -0.05, 2], [2.1, 0.6, 2], [1.75, 1.3, 3], [2.05, -0.95, 3], [-0.9, 1.5, 4], [-0.5, 1.9, 4], [-1.3, 2.0, 4]]},

@@ -1,0 +1,312 @@
+"""Pictures and tables of results: training curves, Table 1 and ablations in dots."""
+
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from qsel.book.figures import SHORT, blank, sentence
+from qsel.book.verdicts import ablation_verdict, verdict
+from qsel.experiments import ablations
+from qsel.experiments.comparison import COMPARISONS
+from qsel.experiments.rows import ROWS, TITLES
+from qsel.experiments.switches import SWITCHES
+from qsel.experiments.table1 import MEASURED, link, spread, summary
+from qsel.experiments.tuning import space
+
+RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
+COLOURS = dict.fromkeys(ROWS, RIVAL) | {
+    "random": "#56b4e9",
+    "hardest_negative": "#ddaa33",
+    "method1": "#bb5566",
+    "method2": "#004488",
+}
+MARKERS = dict.fromkeys(ROWS, "o") | {
+    "random": "s",
+    "hardest_negative": "v",
+    "method1": "D",
+    "method2": "^",
+}
+TWO_LINES = {method: name.replace(" (", "\n(") for method, name in SHORT.items()}
+
+
+# --- tables and sentences --------------------------------------------------------
+
+
+def show_table(frame: pd.DataFrame, name: str) -> Styler:
+    """A table for a page: two decimals, and the index as a column with a heading.
+
+    Names are text, whatever they look like: a folder may be called ``<b>``.
+    """
+    table = frame.rename_axis(name).reset_index()
+    styled = table.style.hide(axis="index").format(precision=2, escape="html")
+    styled.format_index(escape="html", axis="columns")
+    return styled.set_table_attributes('class="results"')
+
+
+def show_summary(runs: pd.DataFrame) -> Styler | Markdown:
+    """The table of all rows as re-run, or a word that there is none."""
+    if not len(runs):
+        return Markdown("Not run.")
+    return show_table(summary(runs), "method")
+
+
+def show_winners(preset_name: str, folder: Path) -> Styler:
+    """What each row's tuning chose, over how many trials, and whether at an edge.
+
+    Args:
+        preset_name: of the search.
+        folder: holds its record, ``preset_name``.json.
+    """
+    search = json.loads((folder / f"{preset_name}.json").read_text())
+    tried = pd.DataFrame(search["runs"]).groupby("method")
+    chosen = pd.DataFrame(search["chosen"]).T.astype(object)
+    chosen.insert(0, "trials", tried["trial"].nunique())
+    chosen.insert(1, "splits", tried["split"].nunique())
+    for row, won in search["chosen"].items():
+        rates = space(preset_name, row)["learning_rate"]
+        edges = {max(rates): "largest", min(rates): "smallest"}
+        chosen.loc[row, "rate at the edge"] = edges.get(won["learning_rate"], "no")
+    words = chosen.astype(str).where(chosen.notna(), "–")
+    words = words.reindex([row for row in ROWS if row in words.index])
+    return show_table(words.rename(index=TITLES), "method")
+
+
+def show_verdicts(
+    runs: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    pairs: Sequence[tuple[str, str]] = COMPARISONS,
+) -> Markdown:
+    """What the runs say of pairs of rows, as a list; by default of the paper's claim.
+
+    Args:
+        runs: as ``qsel.experiments.table1.gather`` returns them, in percent.
+        metrics: columns to compare.
+        pairs: of methods.
+    """
+    if not len(runs):
+        return Markdown("Not run, so nothing can be said.")
+    lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
+    return Markdown("\n".join(lines))
+
+
+def show_sources(runs: pd.DataFrame) -> Markdown:
+    """The command and the record of the first seed of each row, or of each ablation.
+
+    Args:
+        runs: as ``qsel.experiments.table1.gather`` or
+            ``qsel.experiments.ablations.gather`` returns them.
+    """
+    lines = []
+    kind = [name for name in ("ablation", "method") if name in runs]
+    for _, row in (runs.drop_duplicates(kind) if kind else runs).iterrows():
+        name = ", ".join([*row[kind[:-1]], TITLES[row["method"]]])
+        found = link(row["record"])
+        where = f"[record]({found})" if found.startswith("http") else as_code(found)
+        lines.append(f"- {name}: {as_code(row['command'])}, {where}")
+    return Markdown("\n".join(lines) or "Not run.")
+
+
+def as_code(text: str) -> str:
+    """Text as code in Markdown, whatever it holds: a name, a path, a command.
+
+    Example:
+        >>> as_code("qsel data"), as_code("a`b")
+        ('`qsel data`', '`` a`b ``')
+    """
+    text = " ".join(text.split())  # a new line would end the paragraph
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"`{text}`" if len(fence) == 1 else f"{fence} {text} {fence}"
+
+
+def provenance(runs: pd.DataFrame) -> str:
+    """One sentence on some runs: how many, and what they were run on.
+
+    Example:
+        >>> provenance(pd.DataFrame())
+        'Not run.'
+    """
+    if not len(runs):
+        return "Not run."
+    seeds = runs.groupby("method")["seed"].nunique()
+    devices = escape(", ".join(sorted(set(runs.device))), quote=False)
+    days = sorted(set(runs.date))
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return (
+        f"{len(runs)} runs of {len(seeds)} rows with up to {seeds.max()} seeds, on "
+        f"{devices}, {when}; {runs.seconds.sum() / 60:.0f} minutes of training in all."
+    )
+
+
+def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> Styler:
+    """Every ablation that was run: its change of three metrics, mean ± sd over seeds.
+
+    Args:
+        runs: as ``qsel.experiments.ablations.gather`` returns them.
+        where: the page of errata, seen from the page that shows the table.
+    """
+    rows = []
+    for name, method in ablations.shown(runs):
+        of_job = runs[(runs.ablation == name) & (runs.method == method)]
+        switch = SWITCHES[name]
+        number = switch.erratum
+        anchor = f'<a href="{where}#erratum-{number}">{number}</a>' if number else "–"
+        rows.append(
+            {
+                "instead": switch.words,
+                "row": SHORT[method],
+                "erratum": anchor,
+                "seeds": len(of_job),
+                **{
+                    f"{metric} change": _signed(of_job[f"{metric} change"])
+                    for metric in ("R@1", "NMI", "MAP@R")
+                },
+            }
+        )
+    columns = ["instead", "row", "erratum", "seeds"]
+    columns += [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
+    frame = pd.DataFrame(rows, columns=columns).set_index("instead")
+    # The one column that is HTML, made here and not of names.
+    return show_table(frame, "instead").format(subset=["erratum"])
+
+
+def show_ablation_verdicts(
+    runs: pd.DataFrame,
+    base: pd.DataFrame,
+    metrics: Sequence[str] = ("R@1",),
+    names: Sequence[str] = tuple(SWITCHES),
+    against: str | None = None,
+) -> Markdown:
+    """A sentence on each ablation that was run, as a list.
+
+    Args:
+        runs: as ``qsel.experiments.ablations.gather`` returns them.
+        base: the table's own runs.
+        metrics: columns to compare.
+        names: of the ablations.
+        against: the row of the table to compare with; by default each one's own.
+    """
+    lines = [
+        f"- {ablation_verdict(runs, base, name, method, metric, against)}"
+        for name, method in ablations.shown(runs)
+        for metric in metrics
+        if name in names
+    ]
+    return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
+
+
+# --- figures ---------------------------------------------------------------------
+
+
+def training_curve(curve: pd.DataFrame) -> Figure:
+    """Loss over the epochs; of quadruplets also its parts, and the share without any.
+
+    Args:
+        curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
+            have a loss and no parts, and those without training are empty.
+    """
+    if not len(curve):
+        return sentence("not trained")
+    quadruplets = "zero" in curve
+    width = 8 if quadruplets else 4
+    figure = blank(width, 2.8)
+    left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
+    epochs = curve["epoch"]
+    look = {"marker": "."}  # an epoch alone is a point
+    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)", **look)
+    left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
+    if quadruplets:
+        hinges, whole = curve["distance"], curve["global"]
+        left.plot(
+            epochs, hinges, "--", color="#bb5566", label="two hinges of (5)", **look
+        )
+        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)", **look)
+        left.legend()
+        right[0].plot(epochs, 100 * curve["zero"], color="#004488", **look)
+        label = "quadruplets with zero hinges (%)"
+        right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
+    return figure
+
+
+def table_dots(runs: pd.DataFrame) -> Figure:
+    """One dot a run, one bar a mean, for each trained row; two panels side by side.
+
+    A dashed line is the trunk before training.
+
+    Args:
+        runs: as ``qsel.experiments.table1.gather`` returns them, in percent.
+    """
+    if not len(runs):
+        return sentence("not run")
+    lines = len(MEASURED) // 2
+    figure = blank(5.2, 0.4 + 2.5 * lines)
+    panels = figure.subplots(lines, 2, sharey=True)
+    for panel, metric in zip(panels.flat, MEASURED, strict=True):
+        for y, method in enumerate(ROWS):
+            values = runs.loc[runs.method == method, metric]
+            _dots(panel, values, y, method)
+        if "start" in set(runs.method):
+            before = runs.loc[runs.method == "start", metric].mean()
+            panel.axvline(before, color="black", ls="--", lw=0.8)
+        panel.set_xlabel(f"{metric} (%)")
+    for panel in panels[:, 0]:
+        panel.set_yticks(range(len(ROWS)), [TWO_LINES[m] for m in ROWS], fontsize=8)
+        panel.set_ylim(len(ROWS) - 0.5, -0.5)  # the table's first row on top
+    return figure
+
+
+def ablation_dots(runs: pd.DataFrame) -> Figure:
+    """How far each ablation moves its row: one dot a seed, one bar a mean.
+
+    The scale is linear up to one point on either side of zero and logarithmic beyond,
+    so that small changes show beside a collapse.
+
+    Args:
+        runs: as ``qsel.experiments.ablations.gather`` returns them.
+    """
+    if not len(runs):
+        return sentence("not run")
+    pairs = ablations.shown(runs)
+    figure = blank(5.6, 1.1 + 0.27 * len(pairs))
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, metric in zip(panels, ("R@1", "NMI"), strict=True):
+        panel.axvline(0, color="black", lw=0.8)
+        for y, (name, method) in enumerate(pairs):
+            of_job = runs[(runs.ablation == name) & (runs.method == method)]
+            _dots(panel, of_job[f"{metric} change"], y, method)
+        panel.set_xscale("symlog", linthresh=1)
+        reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
+        panel.set_xlim(-1.3 * reach, 1.3 * reach)
+        ticks = (1, 10) if reach > 9 else (3,) if reach > 2.5 else (1,)
+        ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
+        panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel(f"change in {metric}\n(percentage points)")
+    labels = [f"{name}, {TWO_LINES[method]}" for name, method in pairs]
+    labels = [label.replace("\n(control)", "").replace("_", " ") for label in labels]
+    panels[0].set_yticks(range(len(pairs)), labels, fontsize=8)
+    panels[0].set_ylim(len(pairs) - 0.5, -0.5)
+    return figure
+
+
+def _dots(panel: Axes, values: pd.Series, y: int, method: str) -> None:
+    look = dict(color=COLOURS[method], alpha=0.75, markeredgewidth=0, markersize=5)
+    panel.plot(values, [y] * len(values), MARKERS[method], **look)
+    if len(values):
+        panel.plot([values.mean()] * 2, [y - 0.35, y + 0.35], color="black", lw=1.2)
+
+
+def _signed(changes: pd.Series) -> str:
+    """The mean change with its sign, and its spread over seeds."""
+    changes = changes.dropna()
+    if not len(changes):
+        return "–"
+    text = spread(changes)
+    return text if text.startswith("-") else f"+{text}"

@@ -1,0 +1,219 @@
+"""Quadruplets for embeddings and labels that come from a file."""
+
+import pickle
+import zipfile
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib.format import read_array, read_array_header_1_0, read_magic
+from pyarrow.parquet import ParquetFile
+
+from qsel.data.files import check_output, written_whole
+from qsel.hierarchy import Hierarchy
+from qsel.selection import Quadruplets, Rule, select_quadruplets
+
+COLUMNS = ("embeddings", "fine", "coarse")
+ENDINGS = (".csv", ".parquet", ".npz")
+
+
+def select_from_file(
+    source: Path, out: Path, method: str = "method2", seed: int = 0
+) -> tuple[int, int]:
+    """Write a quadruplet for every sample of a file that can be a reference.
+
+    Args:
+        source: .npz with arrays embeddings (N, D), fine (N,), coarse (N,), or .parquet
+            with columns of those names, a list of numbers in each embedding. Labels
+            may be numbers or names.
+        out: .csv, .parquet or .npz; columns reference, positive_positive,
+            positive_negative, negative, each a row number of the source.
+        method: see ``qsel.selection``.
+        seed: of what is drawn at random.
+
+    Returns:
+        How many quadruplets were written, and how many samples cannot be a reference.
+
+    Raises:
+        ValueError: a file of another kind, a missing column, or values that do not
+            fit; nothing is written then.
+    """
+    Rule(method)  # what is wrong with the call is said before the file is read
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed={seed}; expected from 0 to {2**64 - 1}")
+    check_output(out, ENDINGS)
+    if out.resolve() == source.resolve():
+        raise ValueError(f"{out} is the file to read; give another one to write")
+    embeddings, fine, coarse = _read(source)
+    if not len(fine) == len(coarse) == len(embeddings):
+        raise ValueError(
+            f"{source} holds {len(embeddings)} embeddings but {len(fine)} fine and "
+            f"{len(coarse)} coarse labels; expected one of each for each embedding"
+        )
+    try:
+        labels = Hierarchy.from_names(fine, coarse)
+        references = labels.references()
+        chosen = select_quadruplets(
+            embeddings,
+            labels.fine,
+            labels.coarse,
+            references,
+            method,
+            torch.Generator().manual_seed(seed),
+        )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    names = [field.name for field in fields(Quadruplets)]
+    table = pd.DataFrame(chosen.stack().T.numpy(), columns=names)
+    with written_whole(out) as unfinished:
+        if out.suffix.lower() == ".csv":
+            table.to_csv(unfinished, index=False)
+        elif out.suffix.lower() == ".parquet":
+            table.to_parquet(unfinished, index=False)
+        else:
+            with unfinished.open("wb") as stream:
+                np.savez(stream, **{name: table[name].to_numpy() for name in names})
+    return len(table), len(labels) - len(references)
+
+
+def _read(source: Path) -> tuple[torch.Tensor, list[str], list[str]]:
+    readers = {".npz": _from_npz, ".parquet": _from_parquet}
+    kind = source.suffix.lower()
+    if kind not in readers:
+        raise ValueError(f"{source}: expected a file ending in {', '.join(readers)}")
+    if not source.is_file():
+        raise ValueError(f"no file {source}; give the .npz or .parquet to select from")
+    try:
+        embeddings, fine, coarse = readers[kind](source)
+    except Exception as error:  # numpy, zipfile and pyarrow raise what they like
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{source} cannot be read: {reason}") from error
+    for name, column in (("fine", fine), ("coarse", coarse)):
+        if column.ndim != 1:
+            raise ValueError(
+                f"{source}: {name} has shape {column.shape}; expected (N,)"
+            )
+        if (absent := pd.isna(column)).any():
+            raise ValueError(
+                f"{source}: {name} has no label in row {int(absent.argmax())}; give "
+                "each embedding one"
+            )
+    native = embeddings.dtype.newbyteorder("=")
+    if native not in (np.float16, np.float32, np.float64) or embeddings.ndim != 2:
+        raise ValueError(
+            f"{source}: embeddings are {embeddings.dtype} of shape {embeddings.shape}; "
+            "expected float16, float32 or float64 of shape (N, D)"
+        )
+    named = [[str(label) for label in column] for column in (fine, coarse)]
+    return torch.from_numpy(embeddings.astype(native, copy=False)), *named
+
+
+def _from_parquet(source: Path) -> list[np.ndarray]:
+    with ParquetFile(source) as file:
+        names = file.schema_arrow.names
+        embeddings = [name for name in ("embeddings", "embedding") if name in names]
+        if len(embeddings) == 2:
+            raise ValueError("it has both 'embedding' and 'embeddings'; keep one")
+        wanted = [*(embeddings or COLUMNS[:1]), *COLUMNS[1:]]
+        _check_names(names, wanted)
+        table = file.read(columns=wanted)
+    lists, fine, coarse = (table.column(name).to_pandas().to_numpy() for name in wanted)
+    return [_stacked(lists, wanted[0]), fine, coarse]
+
+
+def _stacked(lists: np.ndarray, name: str) -> np.ndarray:
+    """(N, D) from N lists of D numbers."""
+    if not len(lists):
+        raise ValueError("it has no row")
+    shapes = [np.shape(one) for one in lists]  # () of a list that is missing
+    for row, shape in enumerate(shapes):
+        if len(shape) != 1:
+            raise ValueError(f"row {row} of {name} is no list of numbers")
+        if shape != shapes[0]:
+            raise ValueError(
+                f"row {row} of {name} has {shape[0]} numbers, but row 0 has "
+                f"{shapes[0][0]}; give each as many"
+            )
+    return np.stack(lists)
+
+
+def _from_npz(source: Path) -> list[np.ndarray]:
+    if not zipfile.is_zipfile(source):
+        raise ValueError(
+            "it is no .npz archive; numpy.savez(path, embeddings=…, fine=…, coarse=…) "
+            "writes one"
+        )
+    with zipfile.ZipFile(source) as archive:
+        _check_names([name.removesuffix(".npy") for name in archive.namelist()])
+        return [_array(archive, name) for name in COLUMNS]
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as stream:
+        if read_magic(stream) == (1, 0):
+            shape, _, dtype = read_array_header_1_0(stream)
+            if dtype.hasobject:
+                return _objects(stream, shape, name)
+    with archive.open(f"{name}.npy") as stream:
+        return read_array(stream, allow_pickle=False)
+
+
+def _objects(stream: IO[bytes], shape: tuple[int, ...], name: str) -> np.ndarray:
+    """Names and numbers from an array of Python objects, as pandas' text columns are.
+
+    numpy pickles such arrays, and a pickle can call any function. `_Labels` reads the
+    values and calls none.
+    """
+    try:
+        values = _Labels(stream).load().state[-1]
+        plain = all(type(one) in (str, int, float, bool, type(None)) for one in values)
+    except Exception:
+        plain = False
+    if not plain:
+        rows = name == "embeddings"
+        better = "numpy.stack(list(embeddings))" if rows else f"{name}.astype(str)"
+        raise ValueError(
+            f"its {name} are Python objects, and not all of them names or numbers; "
+            f"save {better}"
+        )
+    return np.array(values, object).reshape(shape)
+
+
+class _Said:
+    """What a pickled array or its type says of itself; nothing is done with it."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def __setstate__(self, state):
+        self.state = state  # of an array: version, shape, type, order, values
+
+
+class _Labels(pickle.Unpickler):
+    """Reads a pickled array of plain values; whatever else it names is refused."""
+
+    def find_class(self, module: str, name: str) -> type[_Said]:
+        """The same harmless class for all that an array's pickle names."""
+        if (module, name) in _OF_AN_ARRAY:
+            return _Said
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of an array")
+
+
+_OF_AN_ARRAY = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+}
+
+
+def _check_names(names: Sequence[str], wanted: Sequence[str] = COLUMNS) -> None:
+    if missing := [name for name in wanted if name not in names]:
+        raise ValueError(
+            f"it has no {missing[0]!r}; it holds {', '.join(names) or 'nothing'}, "
+            f"expected {', '.join(wanted)}"
+        )

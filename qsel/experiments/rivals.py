@@ -1,0 +1,289 @@
+"""The five other objectives of Table 1, as functions of a batch of embeddings.
+
+They see nothing but their batch; none searches the gallery. Each wants its own kind:
+
+- semi-hard: any batch with two images of some class and another class;
+- lifted structure: the same;
+- N-pairs: rows 2i and 2i + 1 are one class, no class twice, not normalised;
+- clustering: a few classes of several images each;
+- triplet + global: triplets, three tensors of one shape.
+
+All return a scalar in float32 (float64 for float64 input), and their gradients are
+finite at D = 0. Nothing is normalised here.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qsel.experiments.medoids import agreement, cluster_assignments, find_medoids
+from qsel.losses import distance
+
+
+def semi_hard_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> Tensor:
+    """FaceNet's loss with semi-hard negatives (Schroff et al. 2015).
+
+    L = 1/|P| Σ_(a,p)∈P [D²(a,p) - D²(a,n) + m]₊
+
+    P holds every ordered pair of two images of one class. n is the nearest negative
+    of a that is farther away than p; if there is none, the furthest negative. The
+    paper asks besides that n be within the margin, which the hinge does by itself, and
+    does not say what to do when there is none; that rule is the one of the well-known
+    TensorFlow implementation. Which n it is has no gradient.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        margin: m, in units of squared distance.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [1.5]])  # pairs 0-1 and 1-0
+        >>> semi_hard_loss(x, torch.tensor([0, 0, 1]), margin=2.0)
+        tensor(1.7500)
+    """
+    same = _same_class(embeddings, labels)
+    squared = _squared_distances(embeddings)
+    with torch.no_grad():
+        # The positives' columns of each row are infinitely far, behind all negatives.
+        negatives, order = squared.masked_fill(same, torch.inf).sort(stable=True)
+        a, p = _pairs(same).nonzero(as_tuple=True)
+        # One row of positives an anchor, as short as can be: the search costs the most.
+        column = _pairs(same).cumsum(dim=1)[a, p] - 1
+        positives = squared.new_zeros(len(same), int(column.max()) + 1)
+        positives[a, column] = squared[a, p]
+        farther = torch.searchsorted(negatives, positives, right=True)[a, column]
+        furthest = (~same).sum(dim=1)[a] - 1
+        n = order[a, torch.minimum(farther, furthest)]
+    values = F.relu(squared[a, p] - squared[a, n] + margin)  # one a pair
+    return values.mean().to(_result_type(embeddings))
+
+
+def lifted_structure_loss(
+    embeddings: Tensor, labels: Tensor, margin: float = 1.0
+) -> Tensor:
+    """Lifted structured embedding, the smooth upper bound (Song et al. 2016).
+
+    L = 1/(2|P|) Σ_(i,j)∈P [log(Σ_k exp(α - D_ik) + Σ_l exp(α - D_jl)) + D_ij]₊²
+
+    P holds every pair of two images of one class, k and l run over the negatives of i
+    and of j. ``LiftedStructureLoss`` of pytorch-metric-learning has the same value, but
+    fills a table of positive pairs by negative pairs; here the sum of each image is
+    found once, so that nothing is larger than M × M.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        margin: α, in units of distance.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.0], [1.0]])
+        >>> lifted_structure_loss(x, torch.tensor([0, 0, 1]))  # log(1 + 1)² / 2
+        tensor(0.2402)
+    """
+    same = _same_class(embeddings, labels)
+    d = _distances(embeddings)
+    repulsion = (margin - d).masked_fill(same, -torch.inf).logsumexp(dim=1)  # (M,)
+    of_pairs = torch.logaddexp(repulsion[:, None], repulsion[None])  # (M, M)
+    values = F.relu(of_pairs + d) ** 2
+    # (i, j) and (j, i) have one value, so the mean over both is that over P.
+    return values[_pairs(same)].mean().div(2).to(_result_type(embeddings))
+
+
+def n_pairs_loss(
+    embeddings: Tensor, labels: Tensor, l2_weight: float = 0.002
+) -> Tensor:
+    """Multi-class N-pair loss (Sohn 2016).
+
+    L = 1/N Σ_i log(1 + Σ_j≠i exp(f_i·f_j⁺ - f_i·f_i⁺))
+        + λ/4 · 1/N Σ_i (‖f_i‖² + ‖f_i⁺‖²)
+
+    The paper keeps the embeddings small with an l2 term in place of normalising them.
+    Its weight is a choice: λ = 0.002 and the quarter are those of TensorFlow's
+    implementation.
+
+    Args:
+        embeddings: (2N, D) embeddings, row 2i the anchor and row 2i + 1 the positive
+            of one class; not normalised.
+        labels: (2N,) int64 fine labels.
+        l2_weight: λ.
+
+    Raises:
+        ValueError: rows that are not pairs, a class twice, or one pair alone.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> n_pairs_loss(x, torch.tensor([0, 0, 1, 1]), l2_weight=0.0)
+        tensor(0.3133)
+    """
+    _check(embeddings, labels)
+    pairs, classes = len(labels) // 2, len(labels.unique())
+    if (
+        len(labels) % 2
+        or classes != pairs
+        or pairs < 2
+        or not torch.equal(labels[::2], labels[1::2])
+    ):
+        raise ValueError(
+            f"{len(labels)} rows of {classes} classes; expected at least two pairs, "
+            "rows 2i and 2i + 1 of one class and no class in two pairs"
+        )
+    x = embeddings.to(_result_type(embeddings))
+    similarity = x[::2] @ x[1::2].T  # (N, N)
+    target = torch.arange(pairs, device=x.device)
+    squared_norms = x.square().sum(dim=1)  # (2N,)
+    # log(1 + Σ exp(s_ij - s_ii)) is the cross-entropy of row i with class i; the mean
+    # over the 2N rows is half the paper's mean over the N pairs.
+    return F.cross_entropy(similarity, target) + l2_weight / 2 * squared_norms.mean()
+
+
+def clustering_loss(embeddings: Tensor, labels: Tensor, gamma: float = 1.0) -> Tensor:
+    """Clustering loss by facility location (Song et al. 2017).
+
+    L = [max_S (F(X, S) + γ Δ(g(S), y)) - F̃(X, y)]₊
+    F(X, S) = -Σ_i min_j∈S D_ij,   F̃(X, y) = Σ_k max_j∈k F(X_k, {j})
+
+    S is a set of as many medoids as the batch has classes, g(S) sends each image to
+    its nearest medoid, Δ = 1 - NMI with √(H(g) H(y)) below the bar. D is the plain
+    distance, not squared, as in the paper. The maximum is searched for
+    (``find_medoids``), not found for certain: the value is a lower bound of the
+    formula. Which medoids they are has no gradient, and neither has Δ. F is a sum over
+    the batch, so that γ weighs less in a larger one.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        gamma: γ, in units of distance.
+
+    Raises:
+        ValueError: no class with two images, or one class alone.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [2.0], [2.0], [4.0]])
+        >>> clustering_loss(x, torch.tensor([0, 0, 1, 1]))  # -2 + 1 · Δ - (-4)
+        tensor(2.6544)
+    """
+    _same_class(embeddings, labels)
+    d = _distances(embeddings)
+    fixed = d.detach().cpu().numpy()
+    classes = np.unique(labels.cpu().numpy(), return_inverse=True)[1]
+    medoids = find_medoids(fixed, classes, gamma)
+    owner = cluster_assignments(fixed, medoids)
+    oracle = np.empty_like(owner)  # the medoid of each image's own class
+    for k in range(classes.max() + 1):
+        members = np.flatnonzero(classes == k)
+        inner = fixed[np.ix_(members, members)]
+        oracle[members] = members[inner.sum(axis=0).argmin()]
+    owner, oracle = (torch.from_numpy(o)[:, None].to(d.device) for o in (owner, oracle))
+    gap = (d.gather(1, oracle) - d.gather(1, owner)).sum()  # F(X, S) - F̃(X, y)
+    margin = gamma * (1 - agreement(fixed, classes, medoids))
+    return F.relu(gap + margin).to(_result_type(embeddings))
+
+
+def triplet_global_loss(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    margin: float = 0.01,
+    mean_margin: float = 0.4,
+    mean_weight: float = 0.8,
+    global_weight: float = 1.0,
+) -> Tensor:
+    """Triplet and global loss (Kumar et al. 2016).
+
+    L = 1/B Σ_i [1 - D(a,n) / (D(a,p) + m)]₊ + η (σ²⁺ + σ²⁻ + λ [μ⁺ - μ⁻ + t]₊)
+
+    μ and σ² are mean and biased variance over the batch of D²/4. That quarter, the
+    biased variance, t and λ also stand in a public implementation of the global term;
+    the triplet term, m and η are as we read the paper, without a second source.
+
+    Args:
+        anchors: (B, D) embeddings.
+        positives: (B, D) embeddings, row by row of the anchor's class.
+        negatives: (B, D) embeddings, row by row of another class.
+        margin: m, in units of distance.
+        mean_margin: t, in units of squared distance over 4.
+        mean_weight: λ.
+        global_weight: η.
+
+    Raises:
+        ValueError: tensors of different shapes, or a margin that is not positive.
+
+    Example:
+        >>> a, n = torch.zeros(2, 1), 2 * torch.ones(2, 1)
+        >>> triplet_global_loss(a, a, n, mean_margin=1.5)  # 0 + 0.8 · (0 - 1 + 1.5)
+        tensor(0.4000)
+    """
+    if margin <= 0:
+        raise ValueError(
+            f"margin={margin}; expected a positive one, it keeps the denominator "
+            "from 0 where anchor and positive are equal"
+        )
+    d_p, d_n = distance(anchors, positives), distance(anchors, negatives)
+    triplet = F.relu(1 - d_n / (d_p + margin)).mean()
+    near, far = d_p**2 / 4, d_n**2 / 4
+    gap = F.relu(near.mean() - far.mean() + mean_margin)
+    variances = near.var(correction=0) + far.var(correction=0)
+    return triplet + global_weight * (variances + mean_weight * gap)
+
+
+def _squared_distances(embeddings: Tensor) -> Tensor:
+    """(M, M) D² in float64, with 0 for what is nothing but rounding.
+
+    From the matrix of products, which is much faster than the differences. In float64:
+    of unit vectors, rounding leaves a distance of about 1e-8 there, but one of about
+    3e-4 in float32.
+    """
+    x = embeddings.double()
+    norms = x.square().sum(dim=1)
+    sums = norms[:, None] + norms[None]
+    squared = sums - 2 * x @ x.T
+    return torch.where(squared > 1e-14 * sums, squared, 0)
+
+
+def _distances(embeddings: Tensor) -> Tensor:
+    """(M, M) D in float64, with gradient 0 at D = 0, where the root has none."""
+    squared = _squared_distances(embeddings)
+    apart = squared > 0
+    return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
+
+
+def _same_class(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """(M, M) whether two rows share their class, once the batch has what it needs."""
+    _check(embeddings, labels)
+    same = labels[:, None] == labels[None]
+    if same.all() or same.sum() == len(labels):
+        raise ValueError(
+            f"{len(labels)} rows of {len(labels.unique())} classes; expected a batch "
+            "with at least two classes, and two rows of at least one of them"
+        )
+    return same
+
+
+def _pairs(same: Tensor) -> Tensor:
+    """(M, M) the ordered pairs of two different rows of one class."""
+    return same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+
+
+def _check(embeddings: Tensor, labels: Tensor) -> None:
+    if (
+        embeddings.ndim != 2
+        or not embeddings.is_floating_point()
+        or labels.dtype != torch.int64
+        or labels.shape != embeddings.shape[:1]
+    ):
+        raise ValueError(
+            f"{embeddings.dtype} embeddings of shape {tuple(embeddings.shape)} and "
+            f"{labels.dtype} labels of shape {tuple(labels.shape)}; expected floating "
+            "point of shape (M, D) and int64 of shape (M,)"
+        )
+
+
+def _result_type(embeddings: Tensor) -> torch.dtype:
+    return torch.float64 if embeddings.dtype == torch.float64 else torch.float32

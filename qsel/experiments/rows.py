@@ -1,0 +1,229 @@
+"""Table 1 as data: for each row an objective, and the batches it is trained on.
+
+All rows share the data, the trunk, the heads, the optimiser, the steps of an epoch and
+the budget of 4·B images a step, B being the references of a quadruplet row. What a row
+brings of its own is here: which images make up a step, and what is asked of their
+embeddings. Rows that need fewer images for a step by their own rule take fewer: pairs
+two of each class, triplets three for each reference, clustering 128.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qsel import losses
+from qsel.experiments import rivals
+from qsel.experiments.config import Config
+from qsel.hierarchy import Hierarchy
+from qsel.selection import select_quadruplets
+
+# Its inference tries every image as a medoid, so its cost grows with their cube; Song
+# et al. use 128 images a step as well.
+CLUSTERING_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        images: (M,) indices into the training set, in the order that the row's
+            objective expects.
+        fine, coarse: (M,) int64 labels of these images.
+        embeddings: (M, D) with gradient.
+        coarse_scores, fine_scores: (M, C) and (M, F), of the class heads.
+    """
+
+    images: Tensor
+    fine: Tensor
+    coarse: Tensor
+    embeddings: Tensor
+    coarse_scores: Tensor
+    fine_scores: Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of Table 1.
+
+    Attributes:
+        title: the row's name in the paper's table.
+        draw: chooses the images of some steps, see ``draw``.
+        objective: a ``Batch`` and the settings → named scalars: "loss", which is
+            minimised, and what else the curve should show.
+    """
+
+    title: str
+    draw: Callable[..., list[Tensor]]
+    objective: Callable[[Batch, Config], dict[str, Tensor]]
+
+
+def draw(
+    config: Config,
+    hierarchy: Hierarchy,
+    references: Sequence[Tensor],
+    embeddings: Callable[[], Tensor],
+) -> list[Tensor]:
+    """The images of some steps of ``config.method``'s row.
+
+    Args:
+        config: ``method`` and what it reads.
+        hierarchy: labels of the N training images.
+        references: for each step the (B,) int64 references it is due.
+        embeddings: returns the (N, D) embeddings of the training set; called only by
+            rows that look at them.
+
+    Returns:
+        For each step (M,) int64 indices into the training set.
+
+    Example:
+        >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
+        >>> steps = [torch.tensor([0, 2])]
+        >>> chosen = draw(Config(method="random"), labels, steps, lambda: None)
+        >>> len(chosen[0])  # R, P⁺, P⁻ and N of two references
+        8
+    """
+    return ROWS[config.method].draw(config, hierarchy, references, embeddings)
+
+
+# --- quadruplets -----------------------------------------------------------------
+
+
+def _quadruplets(config, hierarchy, references, embeddings) -> list[Tensor]:
+    """R, P⁺, P⁻, N of each reference, (4·B,): first all R, then all P⁺, and so on."""
+    chosen = select_quadruplets(
+        None if config.method == "random" else embeddings(),
+        hierarchy.fine,
+        hierarchy.coarse,
+        torch.cat(list(references)),
+        config.method,
+        negative=config.negative,
+        siblings=config.siblings,
+        fallback=config.fallback,
+    )
+    parts = chosen.stack().cpu().split([len(r) for r in references], dim=1)
+    return [part.flatten() for part in parts]
+
+
+def _combined(batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Equation (6), with (4) for the references."""
+    b = len(batch.images) // 4
+    four = batch.embeddings.split(b)  # R, P⁺, P⁻, N, each (B, D)
+    classification = losses.classification_loss(
+        batch.coarse_scores[:b],
+        batch.fine_scores[:b],
+        batch.coarse[:b],
+        batch.fine[:b],
+        config.coarse_weight,
+        config.fine_weight,
+        reduction="none",
+    )  # (B,)
+    margins = (config.margin1, config.margin2)
+    loss = losses.combined_loss(
+        *four,
+        classification,
+        *margins,
+        config.global_weight,
+        config.first_margin,
+        config.reduction,
+        config.variance,
+    )
+    with torch.no_grad():
+        hinges = losses.joint_loss(
+            *four, 0.0, *margins, config.first_margin, reduction="none"
+        )  # (B,)
+        whole = losses.global_loss(*four, *margins, variance=config.variance)
+    return {
+        "loss": loss,
+        "distance": hinges.mean(),
+        "classification": classification.mean(),
+        "global": whole,
+        "zero": (hinges == 0).float().mean(),
+    }
+
+
+# --- the other objectives of the table -------------------------------------------
+
+
+def _classes_by_images(config, hierarchy, references, embeddings) -> list[Tensor]:
+    """For each step images of some classes, several of each."""
+    return [_of_classes(config, hierarchy, 4 * len(r)) for r in references]
+
+
+def _classes_for_clustering(config, hierarchy, references, embeddings) -> list[Tensor]:
+    most = [min(4 * len(r), CLUSTERING_IMAGES) for r in references]
+    return [_of_classes(config, hierarchy, images) for images in most]
+
+
+def _pairs(config, hierarchy, references, embeddings) -> list[Tensor]:
+    """For each step pairs of classes that all differ, as many as there are classes."""
+    return [_of_classes(config, hierarchy, 4 * len(r), each=2) for r in references]
+
+
+def _of_classes(
+    config: Config, hierarchy: Hierarchy, images: int, each: int | None = None
+) -> Tensor:
+    """Indices of about ``images`` images, ``each`` of a class, class after class.
+
+    Where the classes are too few for that, and ``each`` is left open, more of each.
+    """
+    members = hierarchy.members()
+    usable = [m for m in members if len(m) > 1]
+    classes = min(len(usable), max(2, images // (each or config.images_per_class)))
+    each = each or max(2, images // classes)
+    chosen = torch.randperm(len(usable))[:classes].tolist()
+    return torch.cat([usable[c][torch.randperm(len(usable[c]))[:each]] for c in chosen])
+
+
+def _triplets(config, hierarchy, references, embeddings) -> list[Tensor]:
+    """An anchor, one of its fine class, one of another: (3·B,), first all anchors."""
+    found = []
+    for r in references:
+        u, fine = torch.rand(2, len(r), dtype=torch.float64), hierarchy.fine[r]
+        positive = hierarchy.draw_positive_positive(fine, hierarchy.place[r], u[0])
+        negative = hierarchy.draw_other_fine(fine, u[1])
+        found.append(torch.cat([r, positive, negative]))
+    return found
+
+
+def _semi_hard(batch: Batch, config: Config) -> dict[str, Tensor]:
+    return {"loss": rivals.semi_hard_loss(batch.embeddings, batch.fine)}
+
+
+def _lifted_structure(batch: Batch, config: Config) -> dict[str, Tensor]:
+    return {"loss": rivals.lifted_structure_loss(batch.embeddings, batch.fine)}
+
+
+def _n_pairs(batch: Batch, config: Config) -> dict[str, Tensor]:
+    return {"loss": rivals.n_pairs_loss(batch.embeddings, batch.fine)}
+
+
+def _clustering(batch: Batch, config: Config) -> dict[str, Tensor]:
+    return {"loss": rivals.clustering_loss(batch.embeddings, batch.fine)}
+
+
+def _triplet_global(batch: Batch, config: Config) -> dict[str, Tensor]:
+    three = batch.embeddings.split(len(batch.images) // 3)
+    return {"loss": rivals.triplet_global_loss(*three)}
+
+
+ROWS = {
+    "semi_hard": Row("Semi-Hard", _classes_by_images, _semi_hard),
+    "lifted_structure": Row("Lifted Structure", _classes_by_images, _lifted_structure),
+    "n_pairs": Row("N-Pairs", _pairs, _n_pairs),
+    "clustering": Row("Clustering", _classes_for_clustering, _clustering),
+    "triplet_global": Row("Triplet + Global", _triplets, _triplet_global),
+    "random": Row("Random Quadruplet Selection", _quadruplets, _combined),
+    # Not in the paper: the control that decides its point.
+    "hardest_negative": Row(
+        "Hardest negative, random positives", _quadruplets, _combined
+    ),
+    "method1": Row("Proposed Method 1", _quadruplets, _combined),
+    "method2": Row("Proposed Method 2", _quadruplets, _combined),
+}
+QUADRUPLETS = tuple(name for name, row in ROWS.items() if row.objective is _combined)
+# What there is without any training, measured by the same protocol.
+UNTRAINED = {"raw_pixels": "Raw pixels", "start": "Trunk before training"}
+TITLES = UNTRAINED | {name: row.title for name, row in ROWS.items()}

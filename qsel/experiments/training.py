@@ -1,0 +1,393 @@
+"""The loop: re-embed, draw the batches of some steps, load their images, step, record.
+
+Between two re-embeddings the training set's embeddings stand still, so the batches of
+all the steps between are chosen at once; that is also what lets worker processes load
+images ahead.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from qsel import metrics
+from qsel.data.files import written_whole
+from qsel.data.images import check_images
+from qsel.data.machine import fresh_settings
+from qsel.data.splits import ZeroShot
+from qsel.experiments import rows
+from qsel.experiments.config import Config
+from qsel.experiments.distributed import ALONE, Processes
+from qsel.experiments.inputs import Features, Images, frozen_features
+from qsel.experiments.pretraining import small_trunk_weights
+from qsel.experiments.trunks import ModelError, build_trunk
+from qsel.hierarchy import Hierarchy
+from qsel.model import EmbeddingModel, Head
+
+NMI_SEEDS = range(5)
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+@dataclass
+class Trained:
+    """A trained network with the inputs it was trained and is tested on."""
+
+    model: nn.Module
+    train: Images | Features
+    test: Images | Features
+    curve: list[dict[str, float]]
+    seconds: float  # of training, this session only
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one; the CPU elsewhere (Apple's GPUs have no float64)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@fresh_settings()
+def prepare(
+    data: ZeroShot,
+    config: Config,
+    device: torch.device,
+    workers: int | None = None,
+) -> tuple[nn.Module, Images | Features, Images | Features]:
+    """The untrained network of a run, and its training and test inputs.
+
+    Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
+    network is the head alone.
+    """
+    check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
+    hierarchy = data.train.hierarchy
+    pretrained = None
+    if config.weights == "synthcars":
+        if config.trunk != "small":
+            raise ModelError(
+                f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
+                "weights to imagenet, a file, or none"
+            )
+        pretrained = small_trunk_weights()
+    torch.manual_seed(config.seed)
+    weights = None if pretrained else config.weights
+    trunk, width = build_trunk(replace(config, weights=weights))
+    if pretrained:
+        trunk.load_state_dict(pretrained)
+    head = Head(
+        width,
+        len(hierarchy.coarse_names),
+        len(hierarchy.fine_names),
+        config.embedding_dim,
+        config.dropout,
+        config.normalise,
+    )
+    if not config.freeze:
+        return (
+            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
+            Images(data.train, config, device, workers),
+            Images(data.test, config, device, workers),
+        )
+    train, test = (
+        frozen_features(trunk, images, config, device, workers, width)
+        for images in (data.train, data.test)
+    )
+    if config.whiten is not None:
+        head.standardise(train, config.whiten)
+    head.to(device)
+    train, test = (Features(raw, device, head.standardised) for raw in (train, test))
+    return head, train, test
+
+
+@fresh_settings()
+@torch.no_grad()
+def embed(
+    model: nn.Module, inputs: Images | Features, processes: Processes = ALONE
+) -> Tensor:
+    """Embeddings of a whole set, in order and not augmented: (N, D) float32.
+
+    Several processes share the work, and each gets all embeddings.
+    """
+    was_training = model.training
+    model.eval()
+    if processes.size > 1:
+        for buffer in model.buffers():  # running means, say, of a share each
+            torch.distributed.broadcast(buffer, 0)
+    with _precision(next(model.parameters()).device):
+        share = [model(batch)[0].float() for batch in inputs.everything(processes)]
+    model.train(was_training)
+    return processes.gather(torch.cat(share), len(inputs))
+
+
+@fresh_settings()
+@torch.no_grad()
+def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
+    """What the trunk alone says of a whole set: (N, features) float32."""
+    if isinstance(inputs, Features):
+        return inputs.raw
+    was_training = model.training
+    model.eval()
+    batches = inputs.everything()
+    features = torch.cat([model.trunk(batch).float() for batch in batches])
+    model.train(was_training)
+    return features
+
+
+def evaluate(
+    embeddings: Tensor, labels: Tensor, ks: tuple[int, ...] = metrics.KS
+) -> dict[str, float]:
+    """All metrics of Table 1, and MAP@R, on embeddings of unseen classes.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) fine labels.
+        ks: the K of Recall@K.
+
+    Returns:
+        "R@K" for each K, "MAP@R", "NMI" (mean over k-means seeds) and "NMI sd", all as
+        fractions from 0 to 1.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+        >>> evaluate(x, torch.tensor([0, 0, 1, 1]), ks=(1,))
+        {'R@1': 1.0, 'MAP@R': 1.0, 'NMI': 1.0, 'NMI sd': 0.0}
+    """
+    found = metrics.retrieval(embeddings, labels, ks)
+    nmi = torch.tensor(
+        [metrics.nmi(embeddings, labels, seed) for seed in NMI_SEEDS],
+        dtype=torch.float64,
+    )
+    return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
+
+
+@fresh_settings()
+def train(
+    data: ZeroShot,
+    config: Config,
+    device: torch.device | None = None,
+    workers: int | None = None,
+    checkpoint: Path | None = None,
+    after_epoch: Callable[[int, nn.Module], None] | None = None,
+    processes: Processes = ALONE,
+) -> Trained:
+    """Train one network, as one row of Table 1 does.
+
+    Stochastic gradient descent on the row's objective, with the settings of ``config``;
+    every row takes as many steps as a pass over all references needs. On
+    the CPU a seed repeats bit for bit, also across an interruption: each epoch draws
+    from its own random stream, and a checkpoint is kept after each.
+
+    Args:
+        data: training and unseen test classes.
+        config: every setting that changes the result.
+        device: by default the fastest at hand; CUDA runs in bfloat16.
+        workers: processes that decode image files, see
+            ``qsel.experiments.inputs.Images``.
+        checkpoint: file that is written after every epoch and resumed from if it is
+            there.
+        after_epoch: called with the epoch's number and the network, for figures that
+            follow the training.
+        processes: those that train together, each on its share of every batch. The
+            loss is that of the whole batch. Dropout has another mask in each; and on
+            CPUs, which have no common batch normalisation, each normalises its share.
+
+    Raises:
+        HierarchyError: no training image can be a reference.
+        TeamError: another process stopped.
+        TrainingError: the loss is not finite, or the checkpoint is of another run.
+    """
+    device = device or best_device()
+    references = data.train.hierarchy.references()
+    with processes.first():  # it fills the caches that the others read
+        model, train_inputs, test_inputs = prepare(data, config, device, workers)
+    forward = model
+    if processes.fabric:
+        model, forward = _data_parallel(model, config, device, processes)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    run = _Run(
+        *(data.train.hierarchy, config, model, forward),
+        *(train_inputs, optimiser, processes),
+    )
+    identity = {"config": config.to_dict(), "data": data.train.fingerprint}
+    curve = _resume(checkpoint, identity, model, optimiser)
+    began = time.perf_counter()
+    steps = max(1, len(references) // config.batch)
+    with tqdm(
+        total=config.epochs * steps,
+        initial=len(curve) * steps,
+        desc=f"{config.method}, seed {config.seed}",
+        unit="step",
+        leave=None,  # inside another bar it makes room when it is done
+        disable=processes.rank > 0,
+    ) as bar:
+        for epoch in range(len(curve), config.epochs):
+            curve.append(run.epoch(epoch, references, steps, bar))
+            if checkpoint and processes.rank == 0:
+                state = identity | {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "curve": curve,
+                }
+                with written_whole(checkpoint) as unfinished:
+                    torch.save(state, unfinished)
+            if after_epoch:
+                after_epoch(epoch, model)
+    seconds = time.perf_counter() - began
+    return Trained(model.eval(), train_inputs, test_inputs, curve, seconds)
+
+
+@dataclass
+class _Run:
+    """What one epoch needs."""
+
+    hierarchy: Hierarchy
+    config: Config
+    model: nn.Module
+    forward: nn.Module  # the same, with gradients shared by all processes
+    inputs: Images | Features
+    optimiser: torch.optim.Optimizer
+    processes: Processes
+
+    def epoch(self, epoch: int, references: Tensor, steps: int, bar: tqdm) -> dict:
+        """One pass over the references in random order; means over its steps."""
+        config = self.config
+        # Every epoch has its own random stream, so that a resumed run repeats it.
+        torch.manual_seed(config.seed * 1_000_003 + epoch + 1)
+        drawing = config
+        if epoch < config.warmup and config.method in rows.QUADRUPLETS:
+            drawing = replace(config, method="random")
+        shuffled = references[torch.randperm(len(references))]
+        due = shuffled[: steps * config.batch].split(config.batch)
+        every = config.refresh or steps
+        totals: dict[str, float] = {}
+        self.model.train()
+        for first in range(0, steps, every):
+            number = epoch * steps + first
+            images = self._draw(drawing, due[first : first + every], number)
+            streamed = self.inputs.stream(images, self.processes)
+            for step, (chosen, inputs) in enumerate(
+                zip(images, streamed, strict=True), start=first
+            ):
+                rate = self._set_rate((epoch + step / steps) / config.epochs)
+                found = self._step(chosen, inputs, epoch * steps + step)
+                for name, value in found.items():
+                    totals[name] = totals.get(name, 0.0) + value / steps
+                bar.update()
+                bar.set_postfix(epoch=epoch + 1, loss=f"{found['loss']:.3f}")
+        return {"epoch": epoch + 1, **totals, "learning_rate": rate}
+
+    def _draw(
+        self, config: Config, references: Sequence[Tensor], step: int
+    ) -> list[Tensor]:
+        """The images of some steps; each process searches for its own references."""
+        draw = partial(rows.draw, config, self.hierarchy)
+        embeddings = partial(embed, self.model, self.inputs, self.processes)
+        searches = config.method in rows.QUADRUPLETS and config.method != "random"
+        if self.processes.size == 1 or not searches:
+            return draw(references, embeddings)
+        x, due = embeddings(), torch.cat(list(references))
+        # As many as one process would draw, so that what follows is the same.
+        torch.rand(3, len(due), dtype=torch.float64)
+        with self._own_stream(step):
+            (own,) = draw([due[self.processes.share]], lambda: x)
+        own = own.view(4, -1).T.to(x.device)  # (own references, 4)
+        chosen = self.processes.gather(own, len(due)).cpu()
+        return [c.T.flatten() for c in chosen.split([len(r) for r in references])]
+
+    def _step(self, images: Tensor, inputs: Tensor, step: int) -> dict[str, float]:
+        config, labels = self.config, self.hierarchy
+        with _precision(inputs.device), self._own_stream(step):
+            share = self.forward(inputs)
+        outputs = [self.processes.gather(part, len(images)) for part in share]
+        fine, coarse = (
+            x[images].to(inputs.device) for x in (labels.fine, labels.coarse)
+        )
+        batch = rows.Batch(images, fine, coarse, *outputs)
+        found = rows.ROWS[config.method].objective(batch, config)
+        loss = found["loss"]
+        if not loss.isfinite():
+            raise TrainingError(
+                f"the loss became {loss.item()}; a lower learning_rate "
+                f"(now {config.learning_rate}) or normalise=true usually helps"
+            )
+        self.optimiser.zero_grad()
+        # Each process has the gradient of its share; what is applied is their mean.
+        (loss * self.processes.size).backward()
+        self.optimiser.step()
+        return {name: value.item() for name, value in found.items()}
+
+    @contextmanager
+    def _own_stream(self, step: int) -> Iterator[None]:
+        """What a process draws for its share leaves the common random stream alone."""
+        if self.processes.size == 1:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(hash((self.config.seed, step, self.processes.rank)))
+            yield
+
+    def _set_rate(self, progress: float) -> float:
+        config = self.config
+        rate = config.learning_rate
+        if config.schedule == "cosine":
+            rate *= 0.5 * (1 + torch.tensor(progress * torch.pi).cos().item())
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+
+def _data_parallel(
+    model: nn.Module, config: Config, device: torch.device, processes: Processes
+) -> tuple[nn.Module, nn.Module]:
+    """The network, and the same as one that shares its gradients."""
+    if config.method not in rows.QUADRUPLETS:  # a gradient that never comes
+        head = getattr(model, "head", model)
+        head.coarse.requires_grad_(False)
+        head.fine.requires_grad_(False)
+    if device.type == "cuda":  # CPUs have no such layer
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model, processes.fabric.setup_module(model)
+
+
+def _precision(device: torch.device) -> torch.autocast:
+    """bfloat16 on CUDA; everything else in float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _resume(
+    checkpoint: Path | None,
+    identity: dict,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+) -> list[dict[str, float]]:
+    if checkpoint is None or not checkpoint.exists():
+        return []
+    unusable = f"{checkpoint} cannot be resumed from; remove it to start anew"
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        found = {name: state[name] for name in identity}
+    except Exception as error:
+        raise TrainingError(unusable) from error
+    for name, wanted in identity.items():
+        if found[name] != wanted:
+            raise TrainingError(
+                f"the checkpoint {checkpoint} is of other {name}; remove it to start "
+                "anew, or give the run another folder"
+            )
+    try:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        return state["curve"]
+    except Exception as error:
+        raise TrainingError(unusable) from error

@@ -1,1 +1,0 @@
-"""The book for others: as one PDF, and with the address of a public repository."""

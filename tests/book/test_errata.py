@@ -1,0 +1,138 @@
+"""The errata's lines and table are what the recorded ablations say, and follow them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qsel.book import errata
+from qsel.book.errata import END, PAGE, effects, is_stale, measured, page, write
+from qsel.book.verdicts import ablation_verdict
+from qsel.experiments import ablations, table1
+from qsel.experiments.comparison import compare, of_row
+from qsel.experiments.config import Config
+from qsel.experiments.switches import SWITCHES
+
+ROOT = Path(__file__).parents[2]
+ERRATA = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
+TABLE, SWITCHED = Path(table1.RECORDED), Path(ablations.RECORDED)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return errata.gather(ROOT / "results")
+
+
+@pytest.fixture(scope="module")
+def text(recorded):
+    return page(*recorded)
+
+
+@pytest.fixture(scope="module")
+def table(recorded):
+    return effects(*recorded)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A repository with one switch of an erratum, one of none, and their row."""
+    for seed in range(3):
+        run = f"method2-seed{seed}"
+        for place in (TABLE, SWITCHED / "summed", SWITCHED / "no_global"):
+            source = ROOT / "results" / place / run
+            shutil.copytree(source, tmp_path / "results" / place / run)
+    (tmp_path / "book").mkdir()
+    return tmp_path
+
+
+def test_the_errata_show_what_the_records_give(text):
+    shown = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert shown == text, "run python -m qsel.book.errata"
+
+
+def test_another_record_is_another_text(small):
+    write(small)
+    assert not is_stale(small)
+    before = (small / PAGE).read_text(encoding="utf-8")
+    path = small / "results" / SWITCHED / "summed" / "method2-seed1" / "record.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["R@1"] -= 0.05
+    path.write_text(json.dumps(record))
+    assert is_stale(small)
+    write(small)
+    after = (small / PAGE).read_text(encoding="utf-8")
+    changed = [line for line in after.splitlines() if line not in before]
+    # The sentence, the count of what is clear, and the row of the table.
+    assert len(changed) == 3 and "Proposed Method 2" in changed[0]
+    assert not is_stale(small)
+
+
+def test_a_repository_without_the_page_has_no_stale_one(tmp_path):
+    assert not is_stale(tmp_path)
+
+
+def test_without_records_nothing_is_said(tmp_path):
+    runs, base = errata.gather(tmp_path)
+    assert measured(runs, base, 3) == "**Measured:** not run."
+    text = page(runs, base)
+    assert not re.search(r"\d\.\d", text)
+
+
+def test_a_line_is_the_verdict_and_names_the_setting(recorded):
+    runs, base = recorded
+    line = measured(runs, base, 3)
+    assert line.count("\n- ") == 1
+    assert "`first_margin`: difference → derived" in line
+    assert ablation_verdict(runs, base, "margin_derived", "method2") in line
+
+
+def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded, table):
+    runs, base = recorded
+    expected = [s.erratum for s in SWITCHES.values() if s.erratum for _ in s.rows]
+    numbers = [int(re.search(r"\d+", name)[0]) for name in table.index]
+    assert numbers == sorted(expected)
+    (swapped,) = table[table.setting.str.contains("coarse_weight")].to_dict("records")
+    mine = of_row(runs[runs.ablation == "lambda_swapped"], "method2")
+    found = compare(mine, of_row(base, "method2"))
+    assert swapped["R@1 change"].startswith(f"{found.difference:+.2f} ±")
+    for over in ("seeds", "classes"):
+        assert swapped[f"clear over {over}"] == ("yes" if found.clear[over] else "no")
+
+
+def test_the_count_is_that_of_the_table(recorded, table):
+    both = table[(table["clear over seeds"] == "yes")]
+    both = both[both["clear over classes"] == "yes"]
+    said = errata.counted(*recorded)
+    assert said.startswith(f"{len(both)} of {len(table)} comparisons")
+    assert set(re.findall(r"\[\d+\]\(erratum-\d+\)", said)) == set(both.index)
+
+
+def test_every_piece_is_included_once_under_its_own_erratum(text):
+    pieces = re.findall(r"^<!-- (\S+) -->$", text, re.MULTILINE)
+    pieces = [name for name in pieces if f"<!-- {name} -->" != END]
+    included = re.findall(
+        r"```{include} _generated/errata-effects.md\n:start-after: <!-- (\S+) -->\n"
+        r":end-before: <!-- end -->\n```",
+        ERRATA,
+    )
+    assert sorted(included) == sorted(pieces)
+    anchor = None
+    for line in ERRATA.splitlines():
+        if found := re.fullmatch(r"\((\S+)\)=", line):
+            anchor = found[1]
+        if line.startswith(":start-after: <!-- erratum"):
+            assert anchor in line.split()
+
+
+def test_the_defaults_that_the_errata_name_are_the_settings():
+    named = 0
+    for line in ERRATA.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        switches = re.findall(r"`(\w+)`", cells[3]) if len(cells) == 5 else []
+        for switch, default in zip(switches, cells[-1].split(", "), strict=False):
+            if switch in Config().to_dict():
+                assert str(getattr(Config(), switch)).lower() == default
+                named += 1
+    assert named == 10

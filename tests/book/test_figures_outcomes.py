@@ -1,0 +1,291 @@
+"""Figures and tables of results: what they show is what the runs hold."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from qsel.book.figures import outcomes
+from qsel.book.figures.outcomes import (
+    COLOURS,
+    MARKERS,
+    TWO_LINES,
+    ablation_dots,
+    as_code,
+    provenance,
+    show_ablation_verdicts,
+    show_ablations,
+    show_sources,
+    show_summary,
+    show_table,
+    show_verdicts,
+    table_dots,
+    training_curve,
+)
+from qsel.experiments.comparison import COMPARISONS, RIVALS
+from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES
+from qsel.experiments.switches import SWITCHES
+from qsel.experiments.table1 import MEASURED
+
+
+def curve(epochs=3, rival=False):
+    whole = pd.DataFrame(
+        {
+            "epoch": range(1, epochs + 1),
+            "loss": np.linspace(3, 2, epochs),
+            "distance": np.linspace(2, 1, epochs),
+            "global": np.linspace(1, 0.5, epochs),
+            "zero": np.linspace(0, 0.4, epochs),
+        }
+    )
+    return whole[["epoch", "loss"]] if rival else whole
+
+
+def runs(methods=tuple(TITLES), seeds=3):
+    random = np.random.default_rng(0)
+    rows = [(method, seed) for method in methods for seed in range(seeds)]
+    frame = pd.DataFrame(rows, columns=["method", "seed"])
+    for metric in MEASURED:
+        frame[metric] = 40 + 10 * random.random(len(frame))
+    frame["record"] = [f"results/{m}-seed{s}/record.json" for m, s in rows]
+    return frame.assign(
+        command="qsel train", device="cpu", date="2026-11-24", seconds=60.0
+    )
+
+
+def ablated(names=("margin_derived", "random_negative"), seeds=3):
+    random = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        [
+            {"ablation": name, "method": method, "seed": seed}
+            for name in names
+            for method in SWITCHES[name].rows
+            for seed in range(seeds)
+        ]
+    )
+    for metric in MEASURED:
+        frame[metric] = 40 + random.random(len(frame))
+        frame[f"{metric} change"] = random.normal(0, 2, len(frame))
+    return frame
+
+
+BAD_NAME = "<img src=x onerror=alert(1)>"
+
+
+def test_names_in_tables_are_text():
+    held = {f"{BAD_NAME}s": [BAD_NAME, "b"], "n": [1.234, 2]}
+    frame = pd.DataFrame(held, [BAD_NAME, "c"])
+    html = show_table(frame, BAD_NAME).to_html()
+    assert "<img" not in html and html.count("&lt;img src=x onerror") == 4
+    assert ">1.23<" in html
+    html = show_ablations(ablated()).to_html()
+    assert (
+        "errata.html#erratum-" in html and "&lt;a" not in html and "&amp;" not in html
+    )
+
+
+def test_names_in_sentences_are_text():
+    """Those of a record that came from elsewhere, too."""
+    frame = runs(("random",), 1).assign(device=f"cpu {BAD_NAME}")
+    assert "<img" not in provenance(frame)
+    for name in (BAD_NAME, f"`{BAD_NAME}", f"a``{BAD_NAME}``b", f"a\n\n{BAD_NAME}"):
+        frame["command"] = f"qsel train --data '{name}'"
+        html = MarkdownIt().render(show_sources(frame).data)
+        assert "<img" not in html and "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+@pytest.mark.parametrize("text", ["a", "`", "``", "a`b``c", "`a`"])
+def test_code_in_markdown_is_shown_as_it_is(text):
+    assert f"<code>{text}</code>" in MarkdownIt().render(as_code(text))
+
+
+def draw(figure):
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()
+
+
+def dots(panel):
+    found = [line.get_xdata() for line in panel.lines if line.get_linestyle() == "None"]
+    return np.concatenate(found) if found else np.array([])
+
+
+# --- figures ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_training_curve(epochs):
+    figure = training_curve(curve(epochs))
+    draw(figure)
+    left, right = figure.axes
+    drawn = left.lines[0].get_xydata()
+    assert np.allclose(drawn, curve(epochs)[["epoch", "loss"]])
+    assert np.allclose(right.lines[0].get_ydata(), 100 * curve(epochs)["zero"])
+    assert left.get_xlabel() == "epoch" and "%" in right.get_ylabel()
+    assert len(left.get_legend().get_texts()) == 3
+
+
+def test_training_curve_of_a_row_without_quadruplets():
+    figure = training_curve(curve(rival=True))
+    draw(figure)
+    (panel,) = figure.axes
+    assert np.allclose(panel.lines[0].get_xydata(), curve()[["epoch", "loss"]])
+    assert panel.get_legend() is None
+
+
+def test_a_row_without_training_has_no_curve():
+    figure = training_curve(pd.DataFrame([]))
+    draw(figure)
+    assert [text.get_text() for text in figure.texts] == ["not trained"]
+
+
+def test_one_dot_a_run():
+    frame = runs()
+    figure = table_dots(frame)
+    draw(figure)
+    assert [panel.get_xlabel() for panel in figure.axes] == [
+        f"{metric} (%)" for metric in MEASURED
+    ]
+    trained = frame[frame.method.isin(list(ROWS))]
+    for panel, metric in zip(figure.axes, MEASURED, strict=True):
+        assert sorted(dots(panel)) == pytest.approx(sorted(trained[metric]))
+        dashed = [line for line in panel.lines if line.get_linestyle() == "--"]
+        before = frame.loc[frame.method == "start", metric].mean()
+        assert [line.get_xdata()[0] for line in dashed] == pytest.approx([before])
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == [TWO_LINES[method] for method in ROWS]
+    low, high = figure.axes[0].get_ylim()
+    assert low > high  # the table's first row on top
+
+
+def test_rows_that_were_not_run_are_empty():
+    figure = table_dots(runs(["random", "method2"]))
+    draw(figure)
+    assert len(dots(figure.axes[0])) == 6
+
+
+def test_quadruplet_rows_differ_and_the_others_are_one_family():
+    assert set(COLOURS) == set(MARKERS) == set(ROWS)
+    looks = [(COLOURS[m], MARKERS[m]) for m in QUADRUPLETS]
+    assert len({c for c, _ in looks}) == len({m for _, m in looks}) == len(looks)
+    assert len({COLOURS[m] for m in set(ROWS) - set(QUADRUPLETS)}) == 1
+    grey = sorted(to_rgb(c) @ np.array([0.299, 0.587, 0.114]) for c, _ in looks)
+    assert min(np.diff(grey)) > 0.05
+
+
+def test_ablations_have_one_dot_a_seed():
+    frame = ablated()
+    figure = ablation_dots(frame)
+    draw(figure)
+    assert len(figure.axes) == 2
+    for panel, metric in zip(figure.axes, ("R@1", "NMI"), strict=True):
+        assert sorted(dots(panel)) == pytest.approx(sorted(frame[f"{metric} change"]))
+        low, high = panel.get_xlim()
+        assert low < frame[f"{metric} change"].min() and low == -high
+        assert panel.lines[0].get_xdata()[0] == 0
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == [
+        *("margin derived, Method 2", "random negative, Method 1"),
+        "random negative, Method 2",
+    ]
+
+
+@pytest.mark.parametrize("function", [table_dots, ablation_dots])
+def test_nothing_run_is_a_figure_that_says_so(function):
+    figure = function(pd.DataFrame())
+    draw(figure)
+    assert [text.get_text() for text in figure.texts] == ["not run"]
+
+
+# --- tables and sentences --------------------------------------------------------
+
+
+def test_table_has_two_decimals_and_a_named_first_column():
+    frame = pd.DataFrame({"R@1": [1.23456]}, index=["one & only"])
+    html = show_table(frame, "method").to_html()
+    assert "1.23" in html and "1.2345" not in html
+    assert "method" in html and "one" in html
+
+
+def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
+    chosen = {"random": {"learning_rate": 0.03}, "method1": {"learning_rate": 0.01}}
+    found = [{"method": m, "trial": t, "split": 0} for m in chosen for t in range(4)]
+    search = json.dumps({"chosen": chosen, "runs": found})
+    (tmp_path / "laptop.json").write_text(search)
+    table = outcomes.show_winners("laptop", tmp_path).data.set_index("method")
+    assert table.loc[TITLES["random"]].tolist() == ["4", "1", "0.03", "largest"]
+    assert table.loc[TITLES["method1"], "rate at the edge"] == "no"
+
+
+def test_verdicts_are_a_list_of_the_comparisons():
+    frame = runs()
+    text = show_verdicts(frame, ("R@1", "NMI")).data
+    assert text.count("\n- ") + 1 == 2 * len(COMPARISONS)
+    assert show_verdicts(frame, pairs=RIVALS).data.count("\n- ") + 1 == 5
+    assert "Not run" in show_verdicts(frame.iloc[:0]).data
+
+
+def test_summary_of_nothing_says_so():
+    assert show_summary(pd.DataFrame()).data == "Not run."
+    assert "Method 1" in show_summary(runs()).to_html()
+
+
+def test_sources_name_command_and_record_of_each_row(monkeypatch):
+    frame = runs(["random", "method2"])
+    lines = show_sources(frame).data.splitlines()
+    said = "`qsel train`, `results/random-seed0/record.json`"
+    assert lines[0] == f"- Random Quadruplet Selection: {said}"
+    assert len(lines) == 2 and "method2-seed0" in lines[1]
+    monkeypatch.setattr(outcomes, "link", lambda record: "https://a.example/r")
+    assert "`qsel train`, [record](https://a.example/r)" in show_sources(frame).data
+    assert show_sources(pd.DataFrame()).data == "Not run."
+
+
+def test_sources_of_ablations():
+    frame = ablated().assign(command="qsel train", record="results/record.json")
+    lines = show_sources(frame).data.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("- margin_derived, Proposed Method 2: `qsel train`")
+
+
+def test_provenance_counts_what_was_run():
+    said = provenance(runs(["random", "method2"], seeds=2))
+    assert said == (
+        "4 runs of 2 rows with up to 2 seeds, on cpu, 2026-11-24; 4 minutes of "
+        "training in all."
+    )
+
+
+def test_the_table_of_ablations_links_to_the_errata():
+    frame = ablated()
+    html = show_ablations(frame).to_html()
+    assert 'href="../book/errata.html#erratum-3"' in html
+    for name, method in (("margin_derived", "method2"), ("random_negative", "method1")):
+        of_job = frame[(frame.ablation == name) & (frame.method == method)]
+        assert f"{of_job['R@1 change'].mean():+.2f} ±" in html
+        assert SWITCHES[name].words in html
+    assert "Method 1" in html
+
+
+def test_tables_and_sentences_of_no_ablations():
+    assert "<tbody>" in show_ablations(pd.DataFrame()).to_html()
+    said = show_ablation_verdicts(pd.DataFrame(), pd.DataFrame()).data
+    assert "Not run" in said
+
+
+def test_a_sentence_for_each_ablation():
+    text = show_ablation_verdicts(ablated(), runs()).data
+    assert text.count("- “") + text.count("- The row's own") == 3
+    both = show_ablation_verdicts(ablated(), runs(), ("R@1", "NMI")).data
+    assert both.count("\n") + 1 == 6 and "in NMI" in both
+
+
+def test_ablations_against_another_row():
+    text = show_ablation_verdicts(
+        ablated(), runs(), names=["random_negative"], against="random"
+    ).data
+    assert text.count("Random Quadruplet Selection") == 2
+    assert "own setting" not in text and "m₁" not in text

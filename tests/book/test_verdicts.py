@@ -1,0 +1,185 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from made_up_runs import PAIR, counted, frame
+from scipy import stats
+
+from qsel.book.verdicts import on_the_control, sentence, verdict
+from qsel.experiments.comparison import (
+    Comparison,
+    ahead,
+    compare,
+)
+from qsel.experiments.rows import TITLES
+
+
+@st.composite
+def counted_runs(draw):
+    """Two rows of 2 to 4 seeds on 1 to 6 classes."""
+    images = draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+    hits = st.tuples(*(st.integers(0, n) for n in images)).map(list)
+    seeds = draw(st.integers(2, 4))
+    rows = {m: draw(st.lists(hits, min_size=seeds, max_size=seeds)) for m in PAIR}
+    return counted(images, **rows)
+
+
+def test_nmi_is_not_counted_by_class():
+    runs = counted([4, 4], method1=[[1, 1], [2, 1]], method2=[[3, 3], [4, 3]])
+    found = compare(
+        runs[runs.method == "method1"], runs[runs.method == "method2"], "NMI"
+    )
+    assert found.over_classes is None
+    assert "classes were not drawn anew" in verdict(runs, *PAIR, metric="NMI")
+
+
+def test_the_verdict_follows_the_t_test():
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        a = random.normal(50, 1, 4)
+        b = random.normal(50 + random.normal(0, 1.5), 1, 4)
+        said = verdict(frame(method1=a, method2=b), *PAIR)
+        found = stats.ttest_rel(a, b)
+        assert ("is ahead of" in said) == (found.pvalue < 0.05)
+        assert ("cannot be told apart" in said) == (found.pvalue >= 0.05)
+        if found.pvalue < 0.05:
+            first = TITLES["method1" if a.mean() > b.mean() else "method2"]
+            assert said.startswith(first)
+
+
+@given(counted_runs())
+def test_swapping_the_rows_flips_every_sign_and_keeps_the_sentence(runs):
+    a, b = (runs[runs.method == method] for method in PAIR)
+    one, other = compare(a, b), compare(b, a)
+    assert other.gaps == pytest.approx([-gap for gap in one.gaps])
+    for there, back in (
+        (one.over_seeds, other.over_seeds),
+        (one.over_classes, other.over_classes),
+    ):
+        assert back == pytest.approx((-there[1], -there[0]), abs=1e-9)
+    assert one.clear == other.clear
+    assert not (one.ahead and other.ahead)
+    said, back = verdict(runs, *PAIR), verdict(runs, *PAIR[::-1])
+    if one.difference and "told apart" not in said:
+        assert said == back
+
+
+@given(counted_runs(), st.integers(1, 5))
+def test_the_same_gain_in_every_class_and_seed_is_certain(runs, gain):
+    row = runs[runs.method == "method1"]
+    images = row.by_class.iloc[0]["images"]
+    assume(len(set(images)) == 1)
+    better = [[h + gain for h in counts["R@1"]] for counts in row.by_class]
+    plain = [counts["R@1"] for counts in row.by_class]
+    both = counted(images, method1=plain, method2=better)
+    points = 100 * gain / images[0]
+    found = compare(both[both.method == "method2"], row)
+    assert found.difference == pytest.approx(points) and found.effect is None
+    assert found.over_seeds == pytest.approx((points, points))
+    assert found.over_classes == pytest.approx((points, points))
+    assert ahead(both, "method2", "method1") and not ahead(both, *PAIR)
+    assert "standard deviations" not in verdict(both, *PAIR)
+
+
+@given(counted_runs())
+def test_the_sentence_claims_what_the_intervals_show(runs):
+    found = compare(*(runs[runs.method == method] for method in PAIR))
+    said = verdict(runs, *PAIR)
+    beyond = [
+        low > 1e-9 or high < -1e-9
+        for low, high in (found.over_seeds, found.over_classes)
+    ]
+    assume(all(abs(b) > 1e-9 for b in (*found.over_seeds, *found.over_classes)))
+    assume(abs(found.difference) > 1e-9)
+    # A bootstrap's interval may leave out zero on the side away from the mean.
+    same_side = found.over_classes[0] * found.difference > 0 or not beyond[1]
+    assume(same_side)
+    assert ("is ahead of" in said) == all(beyond)
+    assert ("cannot be told apart" in said) == (not any(beyond))
+    assert ("clear over seeds, not over classes" in said) == (beyond == [True, False])
+    assert ("clear over classes, not over seeds" in said) == (beyond == [False, True])
+    assert f"{abs(found.difference):.2f} points" in said
+    assert f"over {len(found.gaps)} seeds" in said
+    assert f"over {found.classes} class" in said
+
+
+def test_only_one_interval_is_not_enough():
+    """Ten classes gain a little in every seed, or one class gains all of it."""
+    few = counted([50] * 10, method1=[[20] * 10] * 3, method2=[[30] + [20] * 9] * 3)
+    said = verdict(few, *PAIR)
+    assert "clear over seeds, not over classes" in said and "ahead" not in said
+    assert said.startswith(TITLES["method2"]) and not ahead(few, "method2", "method1")
+    wild = [
+        [[20 + shift] * 10 for shift in shifts] for shifts in ((0, 0, 0), (1, 9, 1))
+    ]
+    said = verdict(counted([50] * 10, method1=wild[0], method2=wild[1]), *PAIR)
+    assert "clear over classes, not over seeds" in said and "ahead" not in said
+
+
+def test_no_difference_cannot_be_told():
+    same = [[1, 2], [2, 2]]
+    said = verdict(counted([4, 4], method1=same, method2=same), *PAIR)
+    assert "cannot be told apart" in said and "0.00 points" in said
+
+
+@pytest.mark.parametrize(
+    ("runs", "common"),
+    [
+        (frame(method1=[1.0], method2=[2.0]), "1 common seed,"),
+        (counted([4], method1=[[1]], method2=[[4]]), "1 common seed,"),
+        (frame(method1=[1.0, 2.0]), "no common seeds,"),
+        (frame(random=[1.0, 2.0]), "no common seeds,"),
+        (pd.DataFrame(), "no common seeds,"),
+    ],
+)
+def test_too_few(runs, common):
+    said = verdict(runs, *PAIR)
+    assert f"{common} too few to tell" in said
+    assert not ahead(runs, *PAIR) and not ahead(runs, *PAIR[::-1])
+
+
+@pytest.mark.parametrize(
+    ("control", "method1", "method2", "said"),
+    [
+        (0, 0, 0, "nor the control of Random"),
+        (5, 5, 5, "the rules for the positives add nothing"),
+        (5, 5, 0, "the rules for the positives add nothing"),
+        (5, 9, 5, "Proposed Method 1 is ahead of the control"),
+        (5, 5, 9, "Proposed Method 2 is ahead of the control"),
+        (5, 9, 9, "Proposed Method 1 and Proposed Method 2 are ahead of the control"),
+        (0, 9, 9, "Proposed Method 1 and Proposed Method 2 are ahead of the control"),
+    ],
+)
+def test_what_the_control_says(control, method1, method2, said):
+    gains = dict(random=0, hardest_negative=control, method1=method1, method2=method2)
+    hits = {m: [[20 + gain] * 10] * 3 for m, gain in gains.items()}
+    assert said in on_the_control(counted([50] * 10, **hits))
+
+
+def test_with_one_setting_for_all_no_gain_is_laid_to_settings():
+    hits = dict(random=0, hardest_negative=5, method1=5, method2=9)
+    runs = counted([50] * 10, **{m: [[20 + h] * 10] * 3 for m, h in hits.items()})
+    assert "or the settings that it won with, adds to it" in on_the_control(runs)
+    assert "the rule for the positives adds to it" in on_the_control(runs, alike=True)
+
+
+def test_without_the_control_nothing_is_said_of_it():
+    hits = {m: [[20] * 3] * 3 for m in ("random", "method1", "method2")}
+    assert "not run often enough" in on_the_control(counted([50] * 3, **hits))
+    hits["hardest_negative"] = [[20] * 3]
+    assert "not run often enough" in on_the_control(counted([50] * 3, **hits))
+
+
+def test_another_metric():
+    runs = frame(method1=[1.0, 2.0, 3.0], method2=[2.0, 3.0, 4.1])
+    runs["NMI"] = -runs["R@1"]
+    said = verdict(runs, *PAIR, metric="NMI")
+    assert said.startswith(TITLES["method1"]) and "in NMI" in said
+
+
+def test_the_numbers_of_the_sentence_are_of_the_one_in_front():
+    found = Comparison((-1.0, -2.0), -1.5, -2.1, (-1.9, -1.1), (-2.0, -1.0), 9)
+    said = sentence(found, "A", "B")
+    assert said.startswith("B is ahead of A in R@1 by 1.50 points, 2.1 standard")
+    assert "over 2 seeds 1.10 to 1.90, over 9 classes 1.00 to 2.00" in said

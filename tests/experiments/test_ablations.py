@@ -1,0 +1,286 @@
+"""Ablations: what is asked for, what is run, and what the records then say."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from qsel.book.verdicts import ablation_verdict as verdict
+from qsel.experiments import ablations, table1
+from qsel.experiments import run as experiment
+from qsel.experiments.ablations import gather, jobs, run, run_folder, shown
+from qsel.experiments.config import Config, preset
+from qsel.experiments.record import Record, RunError
+from qsel.experiments.rows import QUADRUPLETS
+from qsel.experiments.switches import SWITCHES
+
+ERRATA = Path(__file__).parents[2] / "book" / "errata.md"
+SMALL = tiny.SETTINGS | {"epochs": "1"}
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    return str(tiny.as_folder(tmp_path / "photos"))
+
+
+def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") -> None:
+    """A record whose R@1 comes from two classes of 100 images."""
+    hits = [round(100 * r1), round(100 * r1)]
+    metrics = dict.fromkeys([*table1.MEASURED, "NMI sd"], 0.25)
+    Record(
+        config=Config(method=method, seed=seed).to_dict(),
+        preset="smoke",
+        data={"name": "tiny"},
+        metrics=metrics | {"R@1": r1, "NMI": nmi},
+        by_class={"images": [100, 100], "R@1": hits},
+        curve=[],
+        command="qsel train",
+        versions={"results": code},
+        device="cpu",
+        date="2026-11-24",
+        seconds={"training": 1.0, "evaluation": 1.0},
+    ).save(folder / f"{method}-seed{seed}" / "record.json")
+
+
+# --- the list --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_switch_changes_something_and_one_thing_at_a_time(name):
+    switch = SWITCHES[name]
+    assert switch.words and switch.rows
+    assert set(switch.rows) <= set(QUADRUPLETS)
+    for method in switch.rows:
+        base = preset("frozen", method)
+        changed = switch.changed(base)
+        assert changed or switch.options or switch.like
+        other = base.with_settings(changed)  # refuses what is no setting
+        if name != "same_settings":  # a row may have been tuned to just these
+            assert other != base or switch.options
+        assert other.method == method and other.seed == base.seed
+
+
+def test_errata_exist_and_every_switch_of_theirs_is_run():
+    text = ERRATA.read_text(encoding="utf-8")
+    numbers = {switch.erratum for switch in SWITCHES.values()} - {None}
+    for number in numbers:
+        assert f"(erratum-{number})=" in text
+    # Those that change numbers; 1, 12 and 14 to 17 do not.
+    assert numbers == {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13}
+
+
+def test_settings_that_depend_on_the_rows_own():
+    base = Config(learning_rate=0.1, weight_decay=0.001, batch=100, epochs=7)
+    assert SWITCHES["twice_as_long"].changed(base) == {"epochs": 14}
+    summed = SWITCHES["summed"].changed(base)
+    assert summed.pop("reduction") == "sum"
+    assert summed == pytest.approx({"learning_rate": 0.001, "weight_decay": 0.1})
+
+
+def test_methods_own_rule_is_what_the_other_switch_names():
+    """Method 1 draws P⁻ from all siblings, Method 2 from one: each gets the other's."""
+    assert SWITCHES["siblings_drawn"].rows == ("method1",)
+    assert SWITCHES["siblings_all"].rows == ("method2",)
+
+
+# --- what is asked for -----------------------------------------------------------
+
+
+def test_jobs_are_the_rows_of_every_switch():
+    found = jobs("cars?parts=train", "frozen")
+    assert [(job.ablation, job.method) for job in found] == [
+        (name, row) for name, switch in SWITCHES.items() for row in switch.rows
+    ]
+    for job in found:
+        body9 = job.ablation == "body9"
+        assert job.source == "cars?parts=train" + "&coarse=body9" * body9
+
+
+def test_shared_settings_reach_every_job_and_the_switch_wins():
+    shared = {"resize": "224", "epochs": "3", "margin1": "0.8"}
+    found = {
+        (job.ablation, job.method): job.settings
+        for job in jobs("cars", "frozen", settings=shared)
+    }
+    assert all(settings["resize"] == "224" for settings in found.values())
+    assert found["twice_as_long", "random"]["epochs"] == 6
+    assert found["margins_large", "method2"]["margin1"] == 1.0
+    assert found["no_global", "method2"]["margin1"] == "0.8"
+
+
+def test_jobs_follow_the_tuned_settings_of_their_row():
+    for job in jobs("cars", "frozen", ["twice_as_long"]):
+        assert job.settings["epochs"] == 2 * preset("frozen", job.method).epochs
+
+
+@pytest.mark.parametrize("of", ["frozen", "laptop"])
+def test_rows_with_one_setting_differ_in_their_method_alone(of):
+    randoms = preset(of, "random")
+    for job in jobs("cars", of, ["same_settings", "random_negative_same"]):
+        other = preset(of, job.method).with_settings(job.settings)
+        negative = "random" if job.ablation == "random_negative_same" else "nearest"
+        assert other == replace(randoms, method=job.method, negative=negative)
+
+
+def test_an_unknown_ablation_is_named():
+    with pytest.raises(ValueError, match=r"no ablation 'margin'.*margins_small"):
+        jobs("cars", "frozen", ["margin"])
+
+
+def test_a_preset_that_refuses_a_switch_says_so_before_anything_runs():
+    with pytest.raises(ValueError, match="twice_as_long .* laptop .*epochs=1200000"):
+        jobs("synthcars", "laptop", ["twice_as_long"], {"epochs": 600_000})
+
+
+def test_folders_of_different_runs_differ():
+    folders = {
+        run_folder("runs", "cars", "frozen", job.ablation, job.method, seed)
+        for job in jobs("cars", "frozen")
+        for seed in range(3)
+    }
+    assert len(folders) == 3 * len(jobs("cars", "frozen"))
+    assert table1.run_folder("runs", "cars", "frozen", "method2", 0) not in folders
+
+
+# --- running ---------------------------------------------------------------------
+
+
+def test_runs_what_is_missing_and_keeps_what_is_done(source, tmp_path, monkeypatch):
+    runs, names = tmp_path / "runs", ["no_global", "random_negative"]
+    run(source, "smoke", runs, 1, names, SMALL)
+    done = sorted(runs.rglob("record.json"))
+    assert [p.parent.name for p in done] == [
+        *("method2-seed0", "method1-seed0", "method2-seed0")
+    ]
+    found = gather(done[0].parents[2], table1.gather("nothing here"))
+    assert shown(found) == [
+        ("random_negative", "method1"),
+        ("random_negative", "method2"),
+        ("no_global", "method2"),
+    ]
+    for path in done:
+        settings = Record.load(path).config
+        assert (settings["global_weight"] == 0) == ("no_global" in str(path))
+        assert (settings["negative"] == "random") == ("random_negative" in str(path))
+    written = {path: path.stat().st_mtime_ns for path in done}
+    trained = []
+    real = experiment.train
+    monkeypatch.setattr(
+        experiment, "train", lambda *a, **k: trained.append(1) or real(*a, **k)
+    )
+    run(source, "smoke", runs, 1, names, SMALL)
+    assert not trained
+    done[1].unlink()
+    run(source, "smoke", runs, 1, names, SMALL)
+    assert len(trained) == 1
+    assert {path for path in done if path.stat().st_mtime_ns != written[path]} == {
+        done[1]
+    }
+
+
+def test_one_failure_is_named_and_the_others_are_run(source, tmp_path, monkeypatch):
+    real = experiment.train
+
+    def fails(data, config, *rest, **how):
+        if config.normalise is False:
+            raise RuntimeError("the loss became infinite")
+        return real(data, config, *rest, **how)
+
+    monkeypatch.setattr(experiment, "train", fails)
+    with pytest.raises(RunError) as error:
+        run(source, "smoke", tmp_path, 1, ["unnormalised", "no_global"], SMALL)
+    said = "unnormalised, method2, seed 0: the loss became infinite"
+    assert str(error.value) == said
+    assert [path.parents[1].name for path in tmp_path.rglob("record.json")] == [
+        "no_global"
+    ]
+
+
+def test_data_without_the_option_is_told_before_the_first_run(source, tmp_path):
+    with pytest.raises(ValueError, match="coarse"):
+        run(source, "smoke", tmp_path / "runs", 1, ["no_global", "body9"], SMALL)
+    assert not (tmp_path / "runs").exists()
+
+
+# --- what the records say --------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The table's own runs and an ablation that costs ten points."""
+    for seed in range(3):
+        write(tmp_path / "own", "method2", seed, 0.50 + 0.01 * seed)
+        write(tmp_path / "all" / "no_global", "method2", seed, 0.40 + 0.01 * seed)
+    return tmp_path
+
+
+def test_changes_are_paired_by_seed(two):
+    write(two / "all" / "refresh_5", "method2", 2, 0.60)
+    write(two / "all" / "refresh_5", "method2", 7, 0.60)  # the table has no seed 7
+    base = table1.gather(two / "own")
+    found = gather(two / "all", base)
+    assert found.columns[0] == "ablation"
+    assert shown(found) == [("refresh_5", "method2"), ("no_global", "method2")]
+    changes = found["R@1 change"].tolist()
+    expected = [8.0, np.nan, -10.0, -10.0, -10.0]
+    assert changes == pytest.approx(expected, nan_ok=True)
+    slow = {
+        (row.ablation, row.seed): row["R@1"] - own["R@1"]
+        for _, row in found.iterrows()
+        for _, own in base.iterrows()
+        if (own.method, own.seed) == (row.method, row.seed)
+    }
+    fast = found.dropna(subset="R@1 change").set_index(["ablation", "seed"])
+    assert fast["R@1 change"].to_dict() == pytest.approx(slow)
+
+
+def test_the_verdict_follows_the_record(two):
+    base = table1.gather(two / "own")
+    said = verdict(gather(two / "all", base), base, "no_global", "method2")
+    assert said.startswith(
+        "The row's own setting is ahead of “without the global loss”"
+    )
+    assert "10.00 points" in said and "over 2 classes" in said
+    path = two / "all" / "no_global" / "method2-seed1" / "record.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["R@1"], record["by_class"]["R@1"] = 0.95, [95, 95]
+    path.write_text(json.dumps(record))
+    changed = verdict(gather(two / "all", base), base, "no_global", "method2")
+    assert changed != said and "10.00 points" not in changed
+
+
+def test_without_the_rows_own_runs_nothing_is_claimed(two):
+    base = table1.gather("nothing here")
+    found = gather(two / "all", base)
+    assert found["R@1 change"].isna().all()
+    said = verdict(found, base, "no_global", "method2")
+    assert "no common seeds, too few to tell" in said
+
+
+def test_nothing_recorded(tmp_path):
+    base = table1.gather("nothing here")
+    found = gather(tmp_path / "nothing", base)
+    assert len(found) == 0 and shown(found) == []
+    assert "too few to tell" in verdict(found, base, "body9", "random")
+
+
+def test_a_folder_that_is_no_ablation_is_named(two):
+    write(two / "all" / "sumed", "method2", 0, 0.5)
+    with pytest.raises(RunError, match="sumed is no ablation"):
+        gather(two / "all", table1.gather(two / "own"))
+
+
+def test_runs_of_another_version_do_not_compare(two):
+    write(two / "all" / "summed", "method2", 0, 0.5, code="b")
+    with pytest.raises(RunError, match=r"summed.*different results versions"):
+        gather(two / "all", table1.gather(two / "own"))
+
+
+def test_recorded_folder_is_where_runs_are_put():
+    source, name = "cars/stanford_cars?parts=train", "no_global"
+    folder = run_folder("results", source, "frozen", name, "method2", 0)
+    assert folder.parents[1] == Path("results") / ablations.RECORDED

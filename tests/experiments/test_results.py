@@ -1,0 +1,130 @@
+"""What is published agrees with the records it is said to come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qsel.book import verdicts
+from qsel.experiments import ablations, comparison, switches, table1
+from qsel.experiments.config import TUNED, Config, preset
+from qsel.experiments.record import RESULTS_VERSION, Record
+from qsel.experiments.rows import ROWS, UNTRAINED
+from qsel.experiments.tuning import SPACES, score
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "results" / table1.RECORDED
+CARS = ROOT / "results" / table1.RECORDED_SYNTHCARS
+SWITCHED = ROOT / "results" / ablations.RECORDED
+SWITCHED_CARS = ROOT / "results" / Path(ablations.RECORDED_ALIKE).parent
+PHOTOGRAPHS = {"trunk": "lite0:lite0", "resize": 224}  # over the preset
+
+
+def records(folder: Path) -> list[tuple[Path, Record]]:
+    paths = sorted(folder.rglob("record.json"))
+    assert paths, f"no records in {folder}"
+    return [(path.parent, Record.load(path)) for path in paths]
+
+
+def test_every_record_is_of_this_results_version():
+    for path, record in records(ROOT / "results"):
+        assert record.versions["results"] == RESULTS_VERSION, path
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_tuned_settings_are_the_winners_of_the_recorded_search(name):
+    search = json.loads((ROOT / "results" / "tuning" / f"{name}.json").read_text())
+    budgets = set()
+    for method in ROWS:
+        runs = [run for run in search["runs"] if run["method"] == method]
+        totals: dict[int, float] = {}
+        for run in runs:
+            reached = score(run["metrics"]) if "metrics" in run else 0.0
+            assert run["score"] == reached
+            totals[run["trial"]] = totals.get(run["trial"], 0.0) + reached
+        best = max(totals, key=totals.get)
+        (settings,) = {json.dumps(r["settings"]) for r in runs if r["trial"] == best}
+        assert TUNED[name, method] == search["chosen"][method] == json.loads(settings)
+        budgets.add((len(totals), len(runs)))
+    assert len(budgets) == 1  # the same for every row
+
+
+@pytest.mark.parametrize(("folder", "seeds"), [(TABLE, 5), (CARS, 5)])
+def test_every_row_has_its_recorded_runs(folder, seeds):
+    runs = table1.gather(folder)
+    expected = dict.fromkeys(ROWS, list(range(seeds))) | dict.fromkeys(UNTRAINED, [0])
+    assert runs.groupby("method")["seed"].apply(sorted).to_dict() == expected
+
+
+def test_a_recorded_ablation_has_three_runs_of_each_of_its_rows():
+    found = ablations.gather(SWITCHED, table1.gather(TABLE))
+    counts = found.groupby(["ablation", "method"])["seed"].apply(sorted).to_dict()
+    expected = {
+        (name, row): [0, 1, 2]
+        for name in set(found.ablation)
+        for row in switches.SWITCHES[name].rows
+    }
+    assert counts == expected
+    assert found["R@1 change"].notna().all()
+
+
+def test_a_record_is_of_the_tuned_preset_and_holds_no_path():
+    for path, record in records(TABLE):
+        wanted = preset("frozen", record.config["method"]).with_settings(
+            PHOTOGRAPHS | {"seed": record.config["seed"]}
+        )
+        assert Config(**record.config) == wanted, path
+        assert record.data["train"]["images"] == 4052, path
+        assert record.data["test"]["images"] == 4092, path
+        assert "/" not in record.command, path
+
+
+def test_a_synthcars_record_is_of_the_tuned_preset():
+    for path, record in records(CARS):
+        method, seed = record.config["method"], record.config["seed"]
+        wanted = preset("laptop", method).with_settings({"seed": seed})
+        assert Config(**record.config) == wanted, path
+
+
+def test_an_ablation_changes_what_it_says():
+    for path, record in records(SWITCHED):
+        name = path.parent.name
+        own = Record.load(TABLE / path.name / "record.json")
+        wanted = switched(record, name, "frozen", PHOTOGRAPHS)
+        assert Config(**record.config) == wanted, path
+        same_data = not switches.SWITCHES[name].options
+        assert (record.data == own.data) == same_data, path
+        assert "/" not in record.command, path
+
+
+def test_an_ablation_on_synthcars_does_so_too():
+    for path, record in records(SWITCHED_CARS):
+        own = Record.load(CARS / path.name / "record.json")
+        wanted = switched(record, path.parent.name, "laptop", {})
+        assert Config(**record.config) == wanted, path
+        assert record.data == own.data, path
+
+
+def switched(record: Record, name: str, preset_name: str, shared: dict) -> Config:
+    """The settings that a record of an ablation should have."""
+    method, seed = record.config["method"], record.config["seed"]
+    found = ablations.jobs("data", preset_name, [name], shared)
+    (settings,) = [job.settings for job in found if job.method == method]
+    return preset(preset_name, method).with_settings(settings | {"seed": seed})
+
+
+def test_the_readme_shows_the_recorded_table_and_says_what_follows_from_it():
+    runs = table1.gather(TABLE)
+    readme = (ROOT / "README.md").read_text()
+    assert table1.markdown(table1.summary(runs)) in readme
+    said = [verdicts.verdict(runs, *pair) for pair in comparison.CLAIM]
+    said += [verdicts.on_the_control(runs)]
+    said += [verdicts.verdict(runs, "semi_hard", "method1")]
+    cars = table1.gather(CARS)
+    said += [verdicts.verdict(cars, *pair) for pair in comparison.CLAIM]
+    said += [verdicts.on_the_control(cars)]
+    alike = table1.gather(ROOT / "results" / ablations.RECORDED_ALIKE)
+    said += [verdicts.verdict(alike, *comparison.CLAIM[0])]
+    said += [verdicts.on_the_control(alike, alike=True)]
+    for sentence in said:
+        assert sentence in " ".join(readme.split())

@@ -1,0 +1,411 @@
+"""One run from settings to record."""
+
+import dataclasses
+import platform
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from qsel.data import ImageSet
+from qsel.experiments import config as settings
+from qsel.experiments import record as runs
+from qsel.experiments import run as experiment
+from qsel.experiments import training
+from qsel.experiments.inputs import MEAN, STD
+from qsel.experiments.record import Record, RunError, command
+from qsel.experiments.rows import UNTRAINED
+from qsel.experiments.run import (
+    Setup,
+    describe,
+    finished,
+    load_model,
+    run,
+    trained_classes,
+    untrained,
+)
+from qsel.experiments.table1 import one_run
+from qsel.experiments.training import TrainingError, embed, evaluate
+from qsel.hierarchy import Hierarchy
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def trains(monkeypatch):
+    """How often a network was trained."""
+    calls = []
+    real = training.train
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(experiment, "train", counted)
+    return calls
+
+
+def setup(**changes) -> Setup:
+    return Setup(tiny.zero_shot(), "tiny", "smoke", tiny.frozen(**changes))
+
+
+def test_the_record_is_of_the_network_beside_it(tmp_path):
+    asked, folder = setup(), tmp_path / "run"
+    record = run(asked, folder, tiny.CPU)
+    assert sorted(p.name for p in folder.iterdir()) == ["model.pt", "record.json"]
+    assert Record.load(folder / "record.json") == record
+    assert record.config == asked.config.to_dict() and record.preset == "smoke"
+    assert len(record.curve) == asked.config.epochs
+    model, _, test = load_model(asked, folder, tiny.CPU)
+    labels = asked.data.test.hierarchy.fine
+    assert evaluate(embed(model, test), labels) == record.metrics
+    hits, images = (sum(record.by_class[name]) for name in ("R@1", "images"))
+    assert record.metrics["R@1"] == hits / images
+
+
+@pytest.mark.parametrize("method", UNTRAINED)
+def test_rows_without_training(tmp_path, trains, method):
+    asked, folder = setup(method=method), tmp_path / "run"
+    record = run(asked, folder, tiny.CPU)
+    assert not trains and record.curve == []
+    assert [p.name for p in folder.iterdir()] == ["record.json"]
+    assert run(asked, folder, tiny.CPU) == record
+    _, _, inputs = training.prepare(asked.data, asked.config, tiny.CPU)
+    if method == "start":
+        expected = inputs.raw
+    else:
+        pixels = asked.data.test.pixels.flatten(1).float() / 255
+        mean, std = (torch.tensor(x).repeat_interleave(16 * 16) for x in (MEAN, STD))
+        expected = (pixels - mean) / std
+    expected = torch.nn.functional.normalize(expected, dim=1)
+    assert torch.allclose(untrained(asked, tiny.CPU), expected, atol=1e-5)
+    labels = asked.data.test.hierarchy.fine
+    assert record.metrics["R@1"] == evaluate(expected, labels)["R@1"]
+    with pytest.raises(RunError, match="no trained network"):
+        load_model(asked, folder, tiny.CPU)
+
+
+def test_a_trained_trunk_comes_back_too(tmp_path):
+    asked = Setup(tiny.zero_shot(), "tiny", "smoke", tiny.config(epochs=1))
+    record = run(asked, tmp_path, tiny.CPU)
+    model, _, test = load_model(asked, tmp_path, tiny.CPU)
+    labels = asked.data.test.hierarchy.fine
+    assert evaluate(embed(model, test), labels) == record.metrics
+
+
+def test_two_folders_hold_the_same_numbers(tmp_path):
+    one, two = (run(setup(), tmp_path / name, tiny.CPU) for name in "ab")
+    assert dataclasses.replace(two, seconds=one.seconds) == one
+
+
+def test_a_finished_run_is_reused(tmp_path, trains):
+    record = run(setup(), tmp_path, tiny.CPU)
+    written = (tmp_path / "record.json").read_bytes()
+    assert run(setup(), tmp_path, tiny.CPU) == record
+    assert len(trains) == 1
+    assert (tmp_path / "record.json").read_bytes() == written
+
+
+@pytest.mark.parametrize("changed", ["settings", "data"])
+def test_another_run_is_not_overwritten(tmp_path, trains, changed):
+    run(setup(), tmp_path, tiny.CPU)
+    other = setup(seed=1) if changed == "settings" else setup()
+    if changed == "data":
+        other = dataclasses.replace(other, data=tiny.zero_shot(seed=1))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with pytest.raises(RunError, match="holds another run") as error:
+        run(other, tmp_path, tiny.CPU)
+    assert str(tmp_path) in str(error.value) and "qsel train" in str(error.value)
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    assert len(trains) == 1 and after == before
+
+
+def test_a_record_that_names_no_classes_is_of_the_same_run(tmp_path, trains):
+    """Older ones did not; the fingerprints say whether the data is the same."""
+    record = run(setup(), tmp_path, tiny.CPU)
+    del record.data["trained on"]
+    record.save(tmp_path / "record.json")
+    assert run(setup(), tmp_path, tiny.CPU) == record and len(trains) == 1
+    other = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
+    with pytest.raises(RunError, match="holds another run"):
+        finished(other, tmp_path)
+
+
+def another_results_version(monkeypatch, number=2):
+    monkeypatch.setattr(experiment, "RESULTS_VERSION", number)
+    monkeypatch.setattr(runs, "RESULTS_VERSION", number)
+
+
+def test_another_results_version_runs_again(tmp_path, trains, monkeypatch):
+    run(setup(), tmp_path, tiny.CPU)
+    another_results_version(monkeypatch)
+    assert finished(setup(), tmp_path) is None
+    again = run(setup(), tmp_path, tiny.CPU)
+    assert len(trains) == 2 and again.versions["results"] == 2
+
+
+def test_a_renamed_function_leaves_a_finished_run(tmp_path, trains, monkeypatch):
+    record = run(setup(), tmp_path, tiny.CPU)
+    for digest in ("source_digest", "_commit"):  # provenance: they decide nothing
+        monkeypatch.setattr(runs, digest, lambda *arguments: "0123456789ab")
+    assert run(setup(), tmp_path, tiny.CPU) == record
+    assert len(trains) == 1
+
+
+def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
+    """Half a run of one version and half of another is a run of neither."""
+    asked, real = setup(epochs=3), training.train
+
+    def stopped(data, config, device, workers, checkpoint, processes):
+        def stop(epoch, model):
+            raise KeyboardInterrupt
+
+        return real(data, config, device, workers, checkpoint, stop)
+
+    monkeypatch.setattr(experiment, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(asked, tmp_path, tiny.CPU)
+    seen = []
+
+    def watched(data, config, device, workers, checkpoint, processes):
+        return real(
+            *(data, config, device, workers, checkpoint),
+            after_epoch=lambda epoch, model: seen.append(epoch),
+        )
+
+    monkeypatch.setattr(experiment, "train", watched)
+    another_results_version(monkeypatch)
+    try:
+        run(asked, tmp_path, tiny.CPU)
+    except (RunError, TrainingError):
+        return
+    assert seen == [0, 1, 2]
+
+
+def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
+    asked, real = setup(epochs=3), training.train
+
+    def stopped(data, config, device, workers, checkpoint, processes):
+        def stop(epoch, model):
+            raise KeyboardInterrupt
+
+        return real(data, config, device, workers, checkpoint, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(asked, tmp_path / "run", tiny.CPU)
+    (left,) = (tmp_path / "run").iterdir()
+    assert left.name.startswith("checkpoint")
+    resumed = run(asked, tmp_path / "run", tiny.CPU)
+    straight = run(asked, tmp_path / "other", tiny.CPU)
+    assert resumed.metrics == straight.metrics and resumed.curve == straight.curve
+    assert not left.exists()
+
+
+def test_a_file_in_the_folders_place_is_said_before_training(tmp_path, trains):
+    path = tmp_path / "taken"
+    path.write_text("")
+    with pytest.raises((RunError, OSError), match="taken"):
+        run(setup(), path, tiny.CPU)
+    assert not trains or not path.is_file()
+
+
+def test_no_machine_in_a_record(tmp_path):
+    from qsel.data import load, source_name
+
+    photos = tiny.as_folder(tmp_path / "photos").resolve()
+    asked = Setup(load(photos), source_name(photos), "smoke", tiny.frozen(epochs=1))
+    run(asked, tmp_path / "out", tiny.CPU)
+    text = (tmp_path / "out" / "record.json").read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "photos" in text
+    for name in {socket.gethostname(), platform.node()}:
+        assert len(name) < 4 or name not in text
+
+
+def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeypatch):
+    """It is compared with the preset of its own method, as `qsel train` reads it."""
+    monkeypatch.setitem(settings.TUNED, ("smoke", "random"), {"dropout": 0.5})
+    for method in ("random", "method2"):
+        asked = setup(method=method, dropout=0.0, epochs=1)
+        record = run(asked, tmp_path / method, tiny.CPU)
+        base = settings.preset("smoke", method)
+        assert record.command == command("tiny", "smoke", asked.config, base)
+
+
+def test_what_a_record_says_of_the_data():
+    said = describe(tiny.zero_shot())
+    assert said["train"]["images"] == 36 and said["test"]["fine classes"] == 6
+    assert said["trained on"] == [f"f{k}" for k in range(6)]
+    assert said["train"]["coarse classes"] == 3 and said["never references"] == 0
+    assert said != describe(tiny.zero_shot(seed=1))
+
+
+def test_classes_that_were_trained_on(tmp_path):
+    record = run(setup(method="start"), tmp_path, tiny.CPU)
+    ours = tiny.zero_shot()
+    swapped = dataclasses.replace(ours, train=ours.test, test=ours.train)
+    assert trained_classes(record, ours) == []
+    assert trained_classes(record, swapped) == [f"f{k}" for k in range(6)]
+    some = dataclasses.replace(swapped, test=ours.train.subset(range(6, 18)))
+    assert trained_classes(record, some) == ["f1", "f2"]
+    del record.data["trained on"]
+    assert trained_classes(record, ours) == []
+    assert trained_classes(record, swapped) is None
+    assert trained_classes(record, tiny.zero_shot(seed=1)) is None
+
+
+def test_no_network_to_load(tmp_path):
+    with pytest.raises(RunError, match="no trained network at"):
+        load_model(setup(), tmp_path, tiny.CPU)
+
+
+def test_a_network_of_other_classes_is_one_sentence(tmp_path):
+    asked = setup(epochs=1)
+    run(asked, tmp_path, tiny.CPU)
+    fewer = asked.data.train.subset(range(24))
+    other = dataclasses.replace(asked.data, train=fewer)
+    with pytest.raises(RunError) as error:
+        load_model(dataclasses.replace(asked, data=other), tmp_path, tiny.CPU)
+    assert "\n" not in str(error.value) and "model.pt" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        (range(8), "8 images; R@8 needs 9"),
+        (range(6), "6 images"),
+    ],
+)
+def test_too_few_test_images_are_told_before_training(tmp_path, trains, kept, says):
+    data = tiny.zero_shot()
+    few = dataclasses.replace(data, test=data.test.subset(kept))
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=few), tmp_path / "run", tiny.CPU)
+    assert not trains and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "list", "other"])
+def test_a_damaged_network_is_named(damage, tmp_path):
+    asked, path = setup(epochs=0), tmp_path / "model.pt"
+    run(asked, tmp_path, tiny.CPU)
+    if damage in ("empty", "cut"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    else:
+        torch.save([3] if damage == "list" else {"other": torch.zeros(3)}, path)
+    with pytest.raises(RunError, match=r"model\.pt .*train") as error:
+        load_model(asked, tmp_path, tiny.CPU)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("each", "says"), [(12, "one fine class"), (1, "one image of each fine class")]
+)
+def test_a_test_part_that_no_metric_can_judge(tmp_path, trains, each, says):
+    names = [f"t{i // each}" for i in range(12)]
+    labels = Hierarchy.from_names(names, names)
+    data = dataclasses.replace(
+        tiny.zero_shot(),
+        test=ImageSet.from_array("tiny", tiny.pixels(6)[:12], labels),
+    )
+    with pytest.raises(RunError, match=says):
+        run(dataclasses.replace(setup(), data=data), tmp_path / "run", tiny.CPU)
+    assert not trains
+
+
+def test_nine_test_images_of_which_one_is_alone_are_enough(tmp_path):
+    data = tiny.zero_shot()
+    nine = dataclasses.replace(data, test=data.test.subset([*range(8), 35]))
+    run(dataclasses.replace(setup(epochs=1), data=nine), tmp_path, tiny.CPU)
+
+
+# --- repeated --------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A record as ``qsel table1`` makes it, which another process can repeat."""
+    paths = [str(Path(tiny.__file__).parent), str(Path(experiment.__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
+    monkeypatch.chdir(tmp_path)
+    tiny.as_folder(tmp_path / "photos")
+    source = f"{tmp_path}/photos?seed=3"
+    settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
+    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
+    return source, record, folder / "record.json"
+
+
+def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
+    source, record, path = recorded
+    again = experiment.repeat(path, source)
+    assert again.metrics == record.metrics and again.curve == record.curve
+    assert again.command == record.command and again.data == record.data
+
+
+@pytest.mark.parametrize(
+    ("start", "threads", "called"),
+    [
+        ("qsel", "1", ["-m", "qsel"]),
+        ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
+        ("torchrun --nproc-per-node=3 -m qsel", "1", ["--nproc-per-node=3", "-m"]),
+    ],
+)
+def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
+    calls = []
+
+    def call(words, env, **options):
+        calls.append((words, env["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(words, len(calls) - 1)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    text = f"{start} train --data photos?seed=1 --preset smoke"
+    experiment._call_again(text, "/there/photos?seed=1", "out")
+    ((words, used),) = calls
+    assert used == threads and words[1 : 1 + len(called)] == called
+    rest = ["train", "--data", "/there/photos?seed=1", "--preset", "smoke"]
+    assert words[-7:] == [*rest, "--out", "out"]
+    with pytest.raises(RunError, match=r"train .* failed"):
+        experiment._call_again(text, "/there/photos?seed=1", "out")
+    with pytest.raises(RunError, match="say with --data"):
+        experiment._call_again(text, None, "out")
+
+
+def test_what_is_not_repeated_is_told(recorded, monkeypatch):
+    source, record, path = recorded
+    calls = []
+
+    def call(text, data, folder):
+        calls.append(text)
+        record.save(Path(folder) / "record.json")
+
+    def changed(by, **versions):
+        metrics = record.metrics | {"R@1": record.metrics["R@1"] + by}
+        new = dataclasses.replace(record, metrics=metrics)
+        dataclasses.replace(new, versions=record.versions | versions).save(path)
+        return experiment.repeat(path, source)
+
+    monkeypatch.setattr(experiment, "_call_again", call)
+    with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
+        changed(1e-12)
+    assert changed(0.0299, cpu="another") == record
+    older = {key: v for key, v in record.data.items() if key != "trained on"}
+    dataclasses.replace(record, data=older).save(path)
+    assert experiment.repeat(path, source) == record
+    assert changed(-0.0299, torch="another") == record
+    with pytest.raises(RunError, match="within 3 points: R@1"):
+        changed(0.0301, cpu="another")
+    count = len(calls)
+    with pytest.raises(RunError, match="results version 0"):
+        changed(0, results=0)
+    assert len(calls) == count
+    dataclasses.replace(record, data={"name": "other"}).save(path)
+    with pytest.raises(RunError, match="other images"):
+        experiment.repeat(path, source)
