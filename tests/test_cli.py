@@ -420,7 +420,7 @@ def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
     assert qsel(*words, *tiny_settings(epochs=1))[0] == 0
     path = tmp_path / "run" / "record.json"
     record = Record.load(path)
-    monkeypatch.setattr("qsel.experiments.run.repeat", lambda path, data: record)
+    monkeypatch.setattr("qsel.experiments.repeat.repeat", lambda *arguments: record)
     status, out, _ = qsel("repeat", path, "--data", photos)
     recorded, again = out.splitlines()
     assert status == 0 and "R@1" in again

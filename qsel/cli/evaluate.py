@@ -39,9 +39,9 @@ def evaluate(
     Example: `qsel evaluate runs/m1-s1 --data my_photos`
     """
     from qsel.data import load, source_name
-    from qsel.experiments import run as experiment
-    from qsel.experiments import training
+    from qsel.experiments import network, trained
     from qsel.experiments.record import Record
+    from qsel.experiments.run import Setup
 
     changes = pairs(settings)
     record = Record.load(run / "record.json")
@@ -53,13 +53,13 @@ def evaluate(
             "the function"
         )
     source = data or _source(record, run)
-    setup = experiment.Setup(load(source), source_name(source), record.preset, wanted)
+    setup = Setup(load(source), source_name(source), record.preset, wanted)
     warning = _on_trained_classes(record, setup.data, run)
     if warning and not seen:
         raise ValueError(f"{warning}; give --seen to report them all the same")
-    model, _, inputs = experiment.load_model(setup, run, workers=workers)
+    model, _, inputs = trained.load_model(setup, run, workers=workers)
     labels = setup.data.test.hierarchy.fine
-    print_metrics({"": training.evaluate(training.embed(model, inputs), labels)})
+    print_metrics({"": network.evaluate(network.embed(model, inputs), labels)})
     if warning:
         print(warning)
 
@@ -92,7 +92,7 @@ def _source(record: "Record", run: Path) -> str:
 
 def _on_trained_classes(record: "Record", data: "ZeroShot", run: Path) -> str | None:
     """A sentence if the network knows classes that it is to be tested on."""
-    from qsel.experiments.run import trained_classes
+    from qsel.experiments.trained import trained_classes
 
     known = trained_classes(record, data)
     if known is None:

@@ -11,6 +11,12 @@ def repeat(
     data: Annotated[
         str | None, typer.Option(help="Where its images are, if in a folder.")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Call the function that the record names as its trunk."
+        ),
+    ] = False,
 ) -> None:
     """Run a record's command again, and compare the metrics with the recorded ones.
 
@@ -20,11 +26,11 @@ def repeat(
     Example: `qsel repeat results/smoke/method2-seed0/record.json`
     """
     from qsel.book.jobs import stoppable
-    from qsel.experiments import run as experiment
     from qsel.experiments.record import Record
+    from qsel.experiments.repeat import repeat as run_again
 
     with stoppable("nothing was written"):
-        again = experiment.repeat(record, data)
+        again = run_again(record, data, trust)
     for name, metrics in (
         ("recorded", Record.load(record).metrics),
         ("again", again.metrics),

@@ -158,6 +158,14 @@ def alone_at(work: Path, lock: Path) -> Iterator[None]:
                 _remove_empty(missing)
 
 
+def recorded_settings(config: Config) -> dict[str, object]:
+    """The settings as recorded: of a weights file its name, without its folders."""
+    settings = config.to_dict()
+    if config.weights:
+        settings["weights"] = Path(config.weights).name
+    return settings
+
+
 def versions() -> dict[str, str | int]:
     """What computes: Python, packages, kind of processor, and this package's source.
 

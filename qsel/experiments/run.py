@@ -1,13 +1,7 @@
 """One run: train, evaluate on the unseen classes, write the record."""
 
-import os
-import re
-import shlex
-import subprocess
-import sys
-import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,29 +14,26 @@ from qsel.data.machine import fresh_settings
 from qsel.data.splits import ZeroShot
 from qsel.experiments.config import Config, preset
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.inputs import Features, Images
-from qsel.experiments.record import (
-    PACKAGES,
-    RESULTS_VERSION,
-    Record,
-    RunError,
-    command,
-    versions,
-    writable,
-)
-from qsel.experiments.rows import UNTRAINED
-from qsel.experiments.training import (
-    Trained,
+from qsel.experiments.inputs import Images
+from qsel.experiments.network import (
     best_device,
     embed,
     evaluate,
     prepare,
-    train,
     trunk_features,
 )
+from qsel.experiments.record import (
+    RESULTS_VERSION,
+    Record,
+    RunError,
+    command,
+    recorded_settings,
+    versions,
+    writable,
+)
+from qsel.experiments.rows import UNTRAINED
+from qsel.experiments.training import Trained, train
 from qsel.metrics import KS, hits_by_class
-
-TOLERANCE = 0.03  # of a fraction: 3 points
 
 
 @dataclass(frozen=True)
@@ -136,7 +127,7 @@ def _measured(
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
     return Record(
-        config=_settings(setup.config),
+        config=recorded_settings(setup.config),
         preset=setup.preset,
         data=describe(setup.data),
         metrics=evaluate(embeddings, labels),
@@ -219,169 +210,12 @@ def finished(setup: Setup, folder: Path) -> Record | None:
         return None
     done = Record.load(path)
     same_data = without_names(done.data) == without_names(describe(setup.data))
-    if done.config != _settings(setup.config) or not same_data:
+    if done.config != recorded_settings(setup.config) or not same_data:
         raise RunError(
             f"{folder} holds another run ({done.command}); choose another folder, or "
             "remove it"
         )
     return done if done.versions.get("results") == RESULTS_VERSION else None
-
-
-def repeat(path: Path, data: str | None = None) -> Record:
-    """Run a record's command again, and compare the metrics.
-
-    With the same packages on the same kind of processor they are equal, to the last
-    bit. Elsewhere sums are rounded differently, and every step of the training enlarges
-    the difference: each metric may then differ by ``TOLERANCE``, about as much as two
-    seeds of a short run do.
-
-    Args:
-        path: of the record.
-        data: what ``--data`` names now, if that is a folder: a record holds its name
-            alone.
-
-    Returns:
-        The record of the repetition.
-
-    Raises:
-        RunError: a record of another results version or of other data, a command that
-            failed, or metrics that differ by more; each is named.
-    """
-    record = Record.load(path)
-    if record.versions.get("results") != RESULTS_VERSION:
-        raise RunError(
-            f"{path} is of results version {record.versions.get('results')}, and this "
-            f"code of {RESULTS_VERSION}; run it again instead"
-        )
-    with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
-        _call_again(record.command, data, folder)
-        again = Record.load(Path(folder) / "record.json")
-    if without_names(again.data) != without_names(record.data):
-        raise RunError(f"{path} is of other images; give them with --data")
-    allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
-    gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}
-    far = [
-        f"{name} {100 * record.metrics[name]:.4f} → {100 * again.metrics[name]:.4f}"
-        for name, gap in gaps.items()
-        if abs(gap) > allowed
-    ]
-    if far:
-        raise RunError(
-            f"{path} is not repeated within {100 * allowed:g} points: "
-            f"{', '.join(far)}; if the new values are right, raise RESULTS_VERSION in "
-            "qsel/experiments/record.py"
-        )
-    return again
-
-
-def _call_again(text: str, data: str | None, folder: str) -> None:
-    """Call a record's command in a process of its own, with another output folder."""
-    words = shlex.split(text)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    if words[0].startswith("OMP_NUM_THREADS="):
-        environment["OMP_NUM_THREADS"] = words.pop(0).partition("=")[2]
-    place = words.index("--data") + 1
-    if data is None and not words[place].startswith("synthcars"):
-        raise RunError(
-            f"the record is of the folder {words[place]!r}; say with --data where it is"
-        )
-    words[place] = data or words[place]
-    python = Path(sys.executable)
-    start = [python, "-m"] if words[0] == "qsel" else [python.with_name("torchrun")]
-    words = [*map(str, start), *words[words[0] != "qsel" :], "--out", folder]
-    if subprocess.run(words, env=environment, stdout=subprocess.DEVNULL).returncode:
-        raise RunError(f"{text} failed; the reason stands above")
-
-
-def _computes_alike(one: Record, other: Record) -> bool:
-    """Whether two runs were made by the same packages on the same kind of processor."""
-    names = ("python", *PACKAGES, "cpu")
-    return one.device == other.device and all(
-        one.versions.get(name) == other.versions.get(name) for name in names
-    )
-
-
-def load_model(
-    setup: Setup,
-    folder: Path,
-    device: torch.device | None = None,
-    workers: int | None = None,
-) -> tuple[nn.Module, Images | Features, Images | Features]:
-    """The trained network of a run, with its training and test inputs.
-
-    Raises:
-        RunError: no network in the folder, or one that does not fit the settings or
-            the data; what does not fit is named.
-    """
-    path = folder / "model.pt"
-    if not path.is_file():
-        raise RunError(
-            f"no trained network at {path}; run `qsel train` with --out first"
-        )
-    device = device or best_device()
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        shapes = {name: tuple(value.shape) for name, value in state.items()}
-    except Exception as error:  # torch raises whatever it stumbles over
-        raise RunError(
-            f"{path} is no network that `qsel train` wrote; remove the folder and "
-            "train again"
-        ) from error
-    config = setup.config
-    if not config.freeze:  # the file holds the trunk's weights too
-        config = replace(config, weights=None)
-    model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if shapes != expected:
-        raise RunError(
-            f"the network in {path} {_misfit(shapes, expected, setup, folder)}"
-        )
-    model.load_state_dict(state)
-    return model.eval(), train_inputs, test_inputs
-
-
-def _misfit(
-    saved: dict[str, tuple[int, ...]],
-    expected: dict[str, tuple[int, ...]],
-    setup: Setup,
-    folder: Path,
-) -> str:
-    """Why a saved network does not fit, and what to do, as the end of a sentence."""
-    names = [*saved, *(name for name in expected if name not in saved)]
-    unlike = [name for name in names if saved.get(name) != expected.get(name)]
-    if all(re.fullmatch(r"(head\.)?(coarse|fine)\.\w+", name) for name in unlike):
-        wanted, held = (
-            " and ".join(
-                f"{shapes[name][0]} {level}"
-                for level in ("coarse", "fine")
-                for name in shapes
-                if name.endswith(f"{level}.bias")
-            )
-            for shapes in (expected, saved)
-        )
-        return (
-            f"was trained on {held} classes, but the training part of "
-            f"{setup.data.name} has {wanted}; give data with as many classes"
-        )
-    asked, recorded = _settings(setup.config), {}
-    if (folder / "record.json").is_file():
-        recorded = Record.load(folder / "record.json").config
-    for settings in (("trunk", "freeze", "whiten", "embedding_dim"), ("image_size",)):
-        changed = [s for s in settings if recorded.get(s, asked[s]) != asked[s]]
-        if changed:
-            was = ", ".join(f"{name}={recorded[name]}" for name in changed)
-            now = ", ".join(f"{name}={asked[name]}" for name in changed)
-            return (
-                f"was trained with {was}, not {now}; leave these settings as recorded"
-            )
-    if not saved.keys() & expected.keys():
-        return "has none of the expected tensors; remove the folder and train again"
-    name = unlike[0]
-    return (
-        f"holds {name} of shape {saved.get(name, 'none')}, but the settings make it "
-        f"{expected.get(name, 'none')}; evaluate with the settings, package and data "
-        "that it was trained with"
-    )
 
 
 def describe(data: ZeroShot) -> dict[str, object]:
@@ -403,34 +237,9 @@ def describe(data: ZeroShot) -> dict[str, object]:
     return described
 
 
-def trained_classes(record: Record, data: ZeroShot) -> list[str] | None:
-    """The fine classes to be tested that a run was trained on; None: not known.
-
-    Records did not always name the classes. One that does not is of this split if its
-    training images are the same, and no split tests what it trains on.
-
-    Args:
-        record: of the run.
-        data: to test on, which need not be what the run was trained on.
-    """
-    if "trained on" in record.data:
-        known = set(record.data["trained on"])
-        return [name for name in data.test.hierarchy.fine_names if name in known]
-    recorded = record.data.get("train", {}).get("fingerprint")
-    return [] if recorded == data.train.fingerprint else None
-
-
 def without_names(described: dict[str, object]) -> dict[str, object]:
     """What records have always said of the data; fingerprints cover the names too."""
     return {key: value for key, value in described.items() if key != "trained on"}
-
-
-def _settings(config: Config) -> dict[str, object]:
-    """The settings as recorded: of a weights file its name, without its folders."""
-    settings = config.to_dict()
-    if config.weights:
-        settings["weights"] = Path(config.weights).name
-    return settings
 
 
 def _name(device: torch.device, processes: int) -> str:

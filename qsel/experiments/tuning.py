@@ -16,10 +16,11 @@ from tqdm import tqdm
 from qsel.data import ZeroShot, validation
 from qsel.data.files import written_whole
 from qsel.experiments.config import RATE_DIVISORS, Config, preset
+from qsel.experiments.network import embed, evaluate
 from qsel.experiments.record import alone_at, writable
 from qsel.experiments.rows import QUADRUPLETS, ROWS
 from qsel.experiments.run import evaluable
-from qsel.experiments.training import TrainingError, embed, evaluate, train
+from qsel.experiments.training import TrainingError, train
 
 # Around values that train at all; each preset's own.
 SPACES: dict[str, dict[str, tuple]] = {

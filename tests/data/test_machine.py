@@ -16,8 +16,9 @@ from qsel.data.synthcars import synthcars
 from qsel.experiments import pretraining
 from qsel.experiments.config import preset
 from qsel.experiments.inputs import frozen_features
+from qsel.experiments.network import embed, prepare
 from qsel.experiments.run import Setup, run, untrained
-from qsel.experiments.training import embed, prepare, train
+from qsel.experiments.training import train
 from qsel.experiments.trunks import build_trunk
 
 

@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from qsel.data import load
-from qsel.experiments import training
+from qsel.experiments import network, training
 from qsel.experiments.config import preset
 from qsel.experiments.distributed import ALONE, TeamError, joined
 from qsel.experiments.record import Record
@@ -54,7 +54,7 @@ def trained(processes):
             [epoch["loss"] for epoch in done.curve],
             [chosen.tolist() for chosen in images],
             {name: value.numpy() for name, value in done.model.state_dict().items()},
-            training.embed(done.model, done.test, processes).numpy(),
+            network.embed(done.model, done.test, processes).numpy(),
         )
     return found
 
@@ -71,7 +71,7 @@ def gathered(processes, n):
 def searched(processes):
     """By Method 2's own rule: the images of two steps, and the common stream after."""
     config = tiny.frozen(method="method2", **PLAIN)
-    model, inputs, _ = training.prepare(tiny.zero_shot(), config, tiny.CPU)
+    model, inputs, _ = network.prepare(tiny.zero_shot(), config, tiny.CPU)
     labels = tiny.zero_shot().train.hierarchy
     run = training._Run(labels, config, model, model, inputs, None, processes)
     torch.manual_seed(5)

@@ -3,8 +3,6 @@
 import dataclasses
 import platform
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
 import tiny
@@ -12,23 +10,16 @@ import torch
 
 from qsel.data import ImageSet
 from qsel.experiments import config as settings
+from qsel.experiments import network, training
 from qsel.experiments import record as runs
 from qsel.experiments import run as experiment
-from qsel.experiments import training
 from qsel.experiments.inputs import MEAN, STD
+from qsel.experiments.network import embed, evaluate
 from qsel.experiments.record import Record, RunError, command
 from qsel.experiments.rows import UNTRAINED
-from qsel.experiments.run import (
-    Setup,
-    describe,
-    finished,
-    load_model,
-    run,
-    trained_classes,
-    untrained,
-)
-from qsel.experiments.table1 import one_run
-from qsel.experiments.training import TrainingError, embed, evaluate
+from qsel.experiments.run import Setup, describe, finished, run, untrained
+from qsel.experiments.trained import load_model, trained_classes
+from qsel.experiments.training import TrainingError
 from qsel.hierarchy import Hierarchy
 
 
@@ -76,7 +67,7 @@ def test_rows_without_training(tmp_path, trains, method):
     assert not trains and record.curve == []
     assert [p.name for p in folder.iterdir()] == ["record.json"]
     assert run(asked, folder, tiny.CPU) == record
-    _, _, inputs = training.prepare(asked.data, asked.config, tiny.CPU)
+    _, _, inputs = network.prepare(asked.data, asked.config, tiny.CPU)
     if method == "start":
         expected = inputs.raw
     else:
@@ -324,88 +315,3 @@ def test_nine_test_images_of_which_one_is_alone_are_enough(tmp_path):
     data = tiny.zero_shot()
     nine = dataclasses.replace(data, test=data.test.subset([*range(8), 35]))
     run(dataclasses.replace(setup(epochs=1), data=nine), tmp_path, tiny.CPU)
-
-
-# --- repeated --------------------------------------------------------------------
-
-
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """A record as ``qsel table1`` makes it, which another process can repeat."""
-    paths = [str(Path(tiny.__file__).parent), str(Path(experiment.__file__).parents[1])]
-    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
-    monkeypatch.chdir(tmp_path)
-    tiny.as_folder(tmp_path / "photos")
-    source = f"{tmp_path}/photos?seed=3"
-    settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
-    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
-    return source, record, folder / "record.json"
-
-
-def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
-    source, record, path = recorded
-    again = experiment.repeat(path, source)
-    assert again.metrics == record.metrics and again.curve == record.curve
-    assert again.command == record.command and again.data == record.data
-
-
-@pytest.mark.parametrize(
-    ("start", "threads", "called"),
-    [
-        ("qsel", "1", ["-m", "qsel"]),
-        ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
-        ("torchrun --nproc-per-node=3 -m qsel", "1", ["--nproc-per-node=3", "-m"]),
-    ],
-)
-def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
-    calls = []
-
-    def call(words, env, **options):
-        calls.append((words, env["OMP_NUM_THREADS"]))
-        return subprocess.CompletedProcess(words, len(calls) - 1)
-
-    monkeypatch.setattr(subprocess, "run", call)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    text = f"{start} train --data photos?seed=1 --preset smoke"
-    experiment._call_again(text, "/there/photos?seed=1", "out")
-    ((words, used),) = calls
-    assert used == threads and words[1 : 1 + len(called)] == called
-    rest = ["train", "--data", "/there/photos?seed=1", "--preset", "smoke"]
-    assert words[-7:] == [*rest, "--out", "out"]
-    with pytest.raises(RunError, match=r"train .* failed"):
-        experiment._call_again(text, "/there/photos?seed=1", "out")
-    with pytest.raises(RunError, match="say with --data"):
-        experiment._call_again(text, None, "out")
-
-
-def test_what_is_not_repeated_is_told(recorded, monkeypatch):
-    source, record, path = recorded
-    calls = []
-
-    def call(text, data, folder):
-        calls.append(text)
-        record.save(Path(folder) / "record.json")
-
-    def changed(by, **versions):
-        metrics = record.metrics | {"R@1": record.metrics["R@1"] + by}
-        new = dataclasses.replace(record, metrics=metrics)
-        dataclasses.replace(new, versions=record.versions | versions).save(path)
-        return experiment.repeat(path, source)
-
-    monkeypatch.setattr(experiment, "_call_again", call)
-    with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
-        changed(1e-12)
-    assert changed(0.0299, cpu="another") == record
-    older = {key: v for key, v in record.data.items() if key != "trained on"}
-    dataclasses.replace(record, data=older).save(path)
-    assert experiment.repeat(path, source) == record
-    assert changed(-0.0299, torch="another") == record
-    with pytest.raises(RunError, match="within 3 points: R@1"):
-        changed(0.0301, cpu="another")
-    count = len(calls)
-    with pytest.raises(RunError, match="results version 0"):
-        changed(0, results=0)
-    assert len(calls) == count
-    dataclasses.replace(record, data={"name": "other"}).save(path)
-    with pytest.raises(RunError, match="other images"):
-        experiment.repeat(path, source)

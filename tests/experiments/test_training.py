@@ -6,16 +6,11 @@ import tiny
 import torch
 
 from qsel.data import ImageSet, ZeroShot
-from qsel.experiments import rows, training
+from qsel.experiments import network, rows, training
 from qsel.experiments.config import ROW_SETTINGS, preset
 from qsel.experiments.inputs import Features
-from qsel.experiments.training import (
-    Trained,
-    TrainingError,
-    embed,
-    evaluate,
-    trunk_features,
-)
+from qsel.experiments.network import embed, evaluate, trunk_features
+from qsel.experiments.training import Trained, TrainingError
 from qsel.hierarchy import Hierarchy, HierarchyError
 from qsel.selection import select_quadruplets
 
@@ -196,7 +191,7 @@ def test_warmup_draws_random_quadruplets(data):
 def test_no_epoch_leaves_the_network_as_it_was(data):
     none = train(data, tiny.config(epochs=0))
     assert none.curve == []
-    model, *_ = training.prepare(data, tiny.config(), tiny.CPU)
+    model, *_ = network.prepare(data, tiny.config(), tiny.CPU)
     before = torch.cat([p.flatten() for p in model.parameters()])
     assert torch.equal(weights(none), before)
 
@@ -232,7 +227,7 @@ def test_sum_is_the_batch_times_the_mean(data):
             **dict(batch=36, epochs=1, reduction=reduction, global_weight=0.0),
             **dict(momentum=0.0, schedule="constant", learning_rate=0.001),
         )
-        before, *_ = training.prepare(data, config, tiny.CPU)
+        before, *_ = network.prepare(data, config, tiny.CPU)
         start = torch.cat([p.flatten() for p in before.parameters()])
         moved[reduction] = weights(train(data, config)) - start
     assert moved["mean"].norm() > 0
@@ -296,9 +291,9 @@ def test_cold_and_warm_cache_give_the_same_run(data):
 
 
 def test_whitening_is_of_the_training_set(data):
-    model, plain, _ = training.prepare(data, tiny.frozen(), tiny.CPU)
+    model, plain, _ = network.prepare(data, tiny.frozen(), tiny.CPU)
     assert torch.equal(plain.features, plain.raw)
-    model, train_inputs, test_inputs = training.prepare(
+    model, train_inputs, test_inputs = network.prepare(
         data, tiny.frozen(whiten=0.0), tiny.CPU
     )
     assert torch.equal(train_inputs.raw, plain.raw)  # what is cached is as it was
@@ -309,8 +304,8 @@ def test_whitening_is_of_the_training_set(data):
 
 
 def test_trunk_features_are_those_of_the_trunk_alone(data):
-    frozen, _, inputs = training.prepare(data, tiny.frozen(whiten=0.5), tiny.CPU)
-    model, _, images = training.prepare(data, tiny.config(), tiny.CPU)
+    frozen, _, inputs = network.prepare(data, tiny.frozen(whiten=0.5), tiny.CPU)
+    model, _, images = network.prepare(data, tiny.config(), tiny.CPU)
     model.trunk.eval()
     expected = torch.cat([model.trunk(batch) for batch in images.everything()])
     assert torch.equal(trunk_features(model, images), expected)
@@ -328,7 +323,7 @@ def test_embeddings_have_unit_length_or_not(data, normalise):
 
 
 def test_embed_restores_the_mode_and_repeats(data):
-    model, inputs, _ = training.prepare(data, tiny.config(dropout=0.5), tiny.CPU)
+    model, inputs, _ = network.prepare(data, tiny.config(dropout=0.5), tiny.CPU)
     model.train()
     first = embed(model, inputs)
     assert model.training and first.shape == (36, 8)
@@ -382,4 +377,4 @@ def test_the_small_trunk_repeats(data):
 
 
 def test_best_device_is_one_that_torch_has():
-    assert training.best_device().type in ("cpu", "cuda", "mps")
+    assert network.best_device().type in ("cpu", "cuda", "mps")

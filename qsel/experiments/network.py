@@ -1,0 +1,142 @@
+"""The network of a run: made, and what it says of a whole set."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from qsel import metrics
+from qsel.data.images import check_images
+from qsel.data.machine import fresh_settings
+from qsel.data.splits import ZeroShot
+from qsel.experiments.config import Config
+from qsel.experiments.distributed import ALONE, Processes
+from qsel.experiments.inputs import Features, Images, frozen_features
+from qsel.experiments.pretraining import small_trunk_weights
+from qsel.experiments.trunks import ModelError, build_trunk
+from qsel.model import EmbeddingModel, Head
+
+NMI_SEEDS = range(5)
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one; the CPU elsewhere (Apple's GPUs have no float64)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@fresh_settings()
+def prepare(
+    data: ZeroShot,
+    config: Config,
+    device: torch.device,
+    workers: int | None = None,
+) -> tuple[nn.Module, Images | Features, Images | Features]:
+    """The untrained network of a run, and its training and test inputs.
+
+    Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
+    network is the head alone.
+    """
+    check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
+    hierarchy = data.train.hierarchy
+    pretrained = None
+    if config.weights == "synthcars":
+        if config.trunk != "small":
+            raise ModelError(
+                f"weights=synthcars fits the small trunk, not {config.trunk!r}; set "
+                "weights to imagenet, a file, or none"
+            )
+        pretrained = small_trunk_weights()
+    torch.manual_seed(config.seed)
+    weights = None if pretrained else config.weights
+    trunk, width = build_trunk(replace(config, weights=weights))
+    if pretrained:
+        trunk.load_state_dict(pretrained)
+    head = Head(
+        width,
+        len(hierarchy.coarse_names),
+        len(hierarchy.fine_names),
+        config.embedding_dim,
+        config.dropout,
+        config.normalise,
+    )
+    if not config.freeze:
+        return (
+            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
+            Images(data.train, config, device, workers),
+            Images(data.test, config, device, workers),
+        )
+    train, test = (
+        frozen_features(trunk, images, config, device, workers, width)
+        for images in (data.train, data.test)
+    )
+    if config.whiten is not None:
+        head.standardise(train, config.whiten)
+    head.to(device)
+    train, test = (Features(raw, device, head.standardised) for raw in (train, test))
+    return head, train, test
+
+
+@fresh_settings()
+@torch.no_grad()
+def embed(
+    model: nn.Module, inputs: Images | Features, processes: Processes = ALONE
+) -> Tensor:
+    """Embeddings of a whole set, in order and not augmented: (N, D) float32.
+
+    Several processes share the work, and each gets all embeddings.
+    """
+    was_training = model.training
+    model.eval()
+    if processes.size > 1:
+        for buffer in model.buffers():  # running means, say, of a share each
+            torch.distributed.broadcast(buffer, 0)
+    with precision(next(model.parameters()).device):
+        share = [model(batch)[0].float() for batch in inputs.everything(processes)]
+    model.train(was_training)
+    return processes.gather(torch.cat(share), len(inputs))
+
+
+@fresh_settings()
+@torch.no_grad()
+def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
+    """What the trunk alone says of a whole set: (N, features) float32."""
+    if isinstance(inputs, Features):
+        return inputs.raw
+    was_training = model.training
+    model.eval()
+    batches = inputs.everything()
+    features = torch.cat([model.trunk(batch).float() for batch in batches])
+    model.train(was_training)
+    return features
+
+
+def evaluate(
+    embeddings: Tensor, labels: Tensor, ks: tuple[int, ...] = metrics.KS
+) -> dict[str, float]:
+    """All metrics of Table 1, and MAP@R, on embeddings of unseen classes.
+
+    Args:
+        embeddings: (N, D) floating point.
+        labels: (N,) fine labels.
+        ks: the K of Recall@K.
+
+    Returns:
+        "R@K" for each K, "MAP@R", "NMI" (mean over k-means seeds) and "NMI sd", all as
+        fractions from 0 to 1.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+        >>> evaluate(x, torch.tensor([0, 0, 1, 1]), ks=(1,))
+        {'R@1': 1.0, 'MAP@R': 1.0, 'NMI': 1.0, 'NMI sd': 0.0}
+    """
+    found = metrics.retrieval(embeddings, labels, ks)
+    nmi = torch.tensor(
+        [metrics.nmi(embeddings, labels, seed) for seed in NMI_SEEDS],
+        dtype=torch.float64,
+    )
+    return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """bfloat16 on CUDA; everything else in float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")

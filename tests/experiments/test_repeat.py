@@ -1,0 +1,125 @@
+"""A record's command is run again, and nothing else that a record may name."""
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+import tiny
+
+from qsel.experiments import repeat as repeating
+from qsel.experiments.record import RunError
+from qsel.experiments.repeat import repeat
+from qsel.experiments.table1 import one_run
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A record as ``qsel table1`` makes it, which another process can repeat."""
+    paths = [str(Path(tiny.__file__).parent), str(Path(repeating.__file__).parents[2])]
+    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
+    monkeypatch.chdir(tmp_path)
+    tiny.as_folder(tmp_path / "photos")
+    source = f"{tmp_path}/photos?seed=3"
+    settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
+    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
+    return source, record, folder / "record.json"
+
+
+def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
+    source, record, path = recorded
+    again = repeat(path, source, trust=True)
+    assert again.metrics == record.metrics and again.curve == record.curve
+    assert again.command == record.command and again.data == record.data
+
+
+@pytest.mark.parametrize(
+    ("start", "threads", "called"),
+    [
+        ("qsel", "1", ["-m", "qsel"]),
+        ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
+        ("torchrun --nproc-per-node=3 -m qsel", "1", ["--nproc-per-node=3", "-m"]),
+    ],
+)
+def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
+    calls = []
+
+    def call(words, env, **options):
+        calls.append((words, env["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(words, len(calls) - 1)
+
+    monkeypatch.setattr(subprocess, "run", call)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    text = f"{start} train --data photos?seed=1 --preset smoke"
+    repeating._call_again(text, "/there/photos?seed=1", "out")
+    ((words, used),) = calls
+    assert used == threads and words[1 : 1 + len(called)] == called
+    rest = ["train", "--data", "/there/photos?seed=1", "--preset", "smoke"]
+    assert words[-7:] == [*rest, "--out", "out"]
+    with pytest.raises(RunError, match=r"train .* failed"):
+        repeating._call_again(text, "/there/photos?seed=1", "out")
+    with pytest.raises(RunError, match="say with --data"):
+        repeating._call_again(text, None, "out")
+
+
+def test_what_is_not_repeated_is_told(recorded, monkeypatch):
+    source, record, path = recorded
+    calls = []
+
+    def call(text, data, folder):
+        calls.append(text)
+        record.save(Path(folder) / "record.json")
+
+    def changed(by, **versions):
+        metrics = record.metrics | {"R@1": record.metrics["R@1"] + by}
+        new = dataclasses.replace(record, metrics=metrics)
+        dataclasses.replace(new, versions=record.versions | versions).save(path)
+        return repeat(path, source, trust=True)
+
+    monkeypatch.setattr(repeating, "_call_again", call)
+    with pytest.raises(RunError, match=r"within 0 points: R@1 .* RESULTS_VERSION"):
+        changed(1e-12)
+    assert changed(0.0299, cpu="another") == record
+    older = {key: v for key, v in record.data.items() if key != "trained on"}
+    dataclasses.replace(record, data=older).save(path)
+    assert repeat(path, source, trust=True) == record
+    assert changed(-0.0299, torch="another") == record
+    with pytest.raises(RunError, match="within 3 points: R@1"):
+        changed(0.0301, cpu="another")
+    count = len(calls)
+    with pytest.raises(RunError, match="results version 0"):
+        changed(0, results=0)
+    assert len(calls) == count
+    dataclasses.replace(record, data={"name": "other"}).save(path)
+    with pytest.raises(RunError, match="other images"):
+        repeat(path, source, trust=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm -r photos",
+        "torchrun --nproc-per-node=2 evil.py",
+        "python -m qsel train --data photos",
+        "qsel table1 --data photos",
+        "LD_PRELOAD=evil.so qsel train --data photos",
+    ],
+)
+def test_nothing_but_a_training_is_called(recorded, monkeypatch, command):
+    source, record, path = recorded
+    monkeypatch.setattr(subprocess, "run", None)
+    dataclasses.replace(record, command=command).save(path)
+    with pytest.raises(RunError, match="is no `qsel train`"):
+        repeat(path, source, trust=True)
+
+
+def test_a_function_that_a_record_names_is_called_only_if_trusted(
+    recorded, monkeypatch
+):
+    source, record, path = recorded
+    assert "trunk=tiny:trunk" in record.command
+    monkeypatch.setattr(subprocess, "run", None)
+    for command in (record.command, record.command.replace("tiny:", "'tiny':")):
+        dataclasses.replace(record, command=command).save(path)
+        with pytest.raises(RunError, match="--trust"):
+            repeat(path, source)
