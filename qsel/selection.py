@@ -23,7 +23,7 @@ Three switches turn Methods 1 and 2 into other readings of the paper, or into co
 - fallback="nearest": where nothing lies outside, Method 1 keeps to its own rule and
   takes the nearest to N.
 
-To change a rule, or to add one, edit the functions under "The rules" and ``RULES``.
+To change or add a rule, edit the functions under "The rules" and ``RULES``.
 """
 
 from dataclasses import dataclass
@@ -39,22 +39,14 @@ from qsel.vectors import squared_distances
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """B references, their search and their luck: all that a rule can use.
-
-    Attributes:
-        points: the references among the embeddings of ``gallery``, or from elsewhere.
-        fine: (B,) their fine classes.
-        place: (B,) their places in the gallery; N where they are not in it.
-        u: (3, B) numbers in [0, 1), by which P⁺, P⁻ (or its class) and N are drawn.
-        rule: the method and its switches.
-    """
+    """B references and all else that a rule may look at."""
 
     hierarchy: Hierarchy
     gallery: Gallery | None
-    points: Points | None
-    fine: Tensor
-    place: Tensor
-    u: Tensor
+    points: Points | None  # the references
+    fine: Tensor  # (B,) their fine classes
+    place: Tensor  # (B,) their places in the gallery; N where they are not in it
+    u: Tensor  # (3, B) in [0, 1): P⁺, P⁻ (or its class) and N are drawn by them
     rule: "Rule"
 
 
@@ -126,13 +118,13 @@ def _outside(
     """
     x = r.gallery.embeddings
     radius = squared_distances(r.points.given, r.points.which, x, n)  # (B,), D²(R,N)
-    around_r, centre = r.points, nearest_to or r.points
-    around = around_r if nearest_to else None
+    around = r.points if nearest_to else None  # R is the centre without being told
+    centre = nearest_to or r.points
     chosen = search.choose(r.gallery, centre, among, without, radius, around)
     if len(lacking := (chosen < 0).nonzero().squeeze(1)):
         among, without = ((s[lacking], e[lacking]) for s, e in (among, without))
         to_n = nearest_to is not None and r.rule.fallback == "nearest"
-        centre = nearest_to if to_n else around_r
+        centre = nearest_to if to_n else r.points
         chosen[lacking] = search.choose(
             r.gallery, centre[lacking], among, without, furthest=not to_n
         )
@@ -140,7 +132,7 @@ def _outside(
 
 
 def _own_class(r: References) -> tuple[Slices, Slices]:
-    """Places of P⁺: R's fine class, without R."""
+    """Places of P⁺: R's fine class, but for R."""
     return r.hierarchy.fine_slice(r.fine), (r.place, r.place + 1)
 
 
@@ -284,8 +276,7 @@ def complete(
     """
     if gallery is None and rule.method != "random":
         raise ValueError(
-            f"method={rule.method!r} needs embeddings, and there are none (only random "
-            "does without); give those of all samples first"
+            f"method={rule.method!r} needs embeddings; give those of all samples first"
         )
     if guests is None:
         references = _check_references(references, hierarchy)
@@ -311,13 +302,9 @@ def complete(
 
 
 def beside(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
-    """The hierarchy where the embeddings are.
-
-    Raises:
-        ValueError: (N, D) embeddings of another number of samples.
-    """
+    """The hierarchy where its N embeddings are; what are none a gallery refuses."""
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
-        return hierarchy  # what a gallery will refuse
+        return hierarchy
     if len(embeddings) != len(hierarchy):
         raise ValueError(
             f"{len(embeddings)} embeddings but {len(hierarchy)} labels; expected one "
