@@ -643,7 +643,7 @@ def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):
     (tmp_path / "taken").touch()
     good = ["tune", "--out", tmp_path / "a.json"]
     refused(qsel("tune", "--out", tmp_path), f"{tmp_path} is a folder")
-    refused(qsel("tune", "--out", tmp_path / "taken" / "a"), "taken (")
+    refused(qsel("tune", "--out", tmp_path / "taken" / "a"), "taken is a file")
     refused(qsel(*good, "--row", "method3"), "method3", *row_names.RIVALS)
     refused(
         qsel(*good, "--preset", "huge"), "preset 'huge' has no search space", "laptop"
