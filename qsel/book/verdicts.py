@@ -143,3 +143,43 @@ def ablation_verdict(
     words = f"“{SWITCHES[name].words}” ({TITLES[method]})"
     other = TITLES[against] if against else "the row's own setting"
     return sentence(found, words, other, metric)
+
+
+def against_recorded(here: pd.DataFrame, recorded: pd.DataFrame) -> str:
+    """Where a machine's R@1 leaves the recorded runs of the same seeds, in a sentence.
+
+    Another kind of processor rounds sums differently, and each step of the training
+    enlarges the difference. A gap is named where its mean over the common seeds is
+    larger than the standard deviation of the row's recorded seeds.
+
+    Args:
+        here: this machine's runs, as ``qsel.experiments.table1.gather`` has them.
+        recorded: the recorded ones of the same preset and data.
+
+    Example:
+        >>> recorded = pd.DataFrame({"method": ["random"] * 3, "seed": [0, 1, 2],
+        ...                          "R@1": [40.0, 41.0, 42.0]})
+        >>> here = recorded.assign(**{"R@1": recorded["R@1"] + 3})[:2]
+        >>> print(against_recorded(here, recorded)[:69])
+        **This machine's runs differ from the recorded ones**, in R@1 of rows
+    """
+    far = []
+    for method, title in TITLES.items():
+        known, found = (
+            of_row(runs, method).set_index("seed")["R@1"] if len(runs) else pd.Series()
+            for runs in (recorded, here)
+        )
+        gaps = (found - known).dropna()
+        if len(gaps) and len(known) > 1 and abs(gaps.mean()) > known.std():
+            far.append(f"{title} by {gaps.mean():+.2f} points")
+    if not far:
+        return (
+            "This machine's runs agree with the recorded ones of the same seeds: no "
+            "row is further off in R@1 than its recorded seeds are apart (one sd)."
+        )
+    return (
+        "**This machine's runs differ from the recorded ones**, in R@1 of rows and "
+        f"seeds that both have: {', '.join(far)}. Another kind of processor rounds sums "
+        "differently, and every step of the training enlarges that, so a few seeds of "
+        "one machine are no verdict. The recorded runs, of more seeds, are the result."
+    )

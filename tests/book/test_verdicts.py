@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from made_up_runs import PAIR, counted, frame
 from scipy import stats
 
-from qsel.book.verdicts import on_the_control, sentence, verdict
+from qsel.book.verdicts import against_recorded, on_the_control, sentence, verdict
 from qsel.experiments.comparison import (
     Comparison,
     ahead,
@@ -183,3 +183,33 @@ def test_the_numbers_of_the_sentence_are_of_the_one_in_front():
     said = sentence(found, "A", "B")
     assert said.startswith("B is ahead of A in R@1 by 1.50 points, 2.1 standard")
     assert "over 2 seeds 1.10 to 1.90, over 9 classes 1.00 to 2.00" in said
+
+
+# --- this machine against the records -------------------------------------------------
+
+
+def runs_of(**rows):
+    return pd.DataFrame(
+        [
+            {"method": method, "seed": seed, "R@1": value}
+            for method, values in rows.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+def test_a_machine_that_differs_from_the_records_is_told_where():
+    recorded = runs_of(random=[40.0, 41, 42], method1=[50.0, 50, 50], method2=[3.0])
+    here = runs_of(random=[43.5, 44.5], method1=[50.0], method2=[90.0])
+    said = against_recorded(here, recorded)
+    assert "Random Quadruplet Selection by +3.50 points" in said
+    assert "Method 1" not in said and "Method 2" not in said  # equal; one record alone
+    here = runs_of(random=[40.9, 41.9], method1=[49.5])
+    said = against_recorded(here, recorded)
+    assert "Proposed Method 1 by -0.50 points" in said and "Random" not in said
+
+
+@pytest.mark.parametrize("here", [runs_of(random=[40.5, 41.5]), pd.DataFrame()])
+def test_a_machine_that_agrees_is_told_so(here):
+    recorded = runs_of(random=[40.0, 41, 42])
+    assert "agree with the recorded ones" in against_recorded(here, recorded)
