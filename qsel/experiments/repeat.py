@@ -49,7 +49,7 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
     if not TRAINS.fullmatch(record.command):
         raise RunError(f"{path}: its command is no `qsel train`: {record.command}")
     words = shlex.split(record.command)
-    if not trust and any(w.startswith("trunk=") and ":" in w for w in words):
+    if not trust and any(re.search(r"trunk\s*=.*:", w) for w in words):
         raise RunError(
             f"{path} calls a function of its own as the trunk; give --trust if you "
             f"trust the record and the function: {record.command}"

@@ -117,9 +117,11 @@ def test_a_function_that_a_record_names_is_called_only_if_trusted(
     recorded, monkeypatch
 ):
     source, record, path = recorded
-    assert "trunk=tiny:trunk" in record.command
     monkeypatch.setattr(subprocess, "run", None)
-    for command in (record.command, record.command.replace("tiny:", "'tiny':")):
+    named = "--set trunk=tiny:trunk"
+    assert named in record.command
+    for same in (named, "--set trunk='tiny':trunk", "--set='trunk =tiny:trunk'"):
+        command = record.command.replace(named, same)
         dataclasses.replace(record, command=command).save(path)
         with pytest.raises(RunError, match="--trust"):
             repeat(path, source)
