@@ -181,5 +181,6 @@ def against_recorded(here: pd.DataFrame, recorded: pd.DataFrame) -> str:
         "**This machine's runs differ from the recorded ones**, in R@1 of rows and "
         f"seeds that both have: {', '.join(far)}. Another kind of processor rounds "
         "sums differently, and every step of the training enlarges that, so a few "
-        "seeds of one machine are no verdict. The recorded runs, of more seeds, are the result."
+        "seeds of one machine are no verdict. The recorded runs, of more seeds, are "
+        "the result."
     )
