@@ -66,7 +66,9 @@ def joined() -> Iterator[Processes]:
             "torchrun a --nproc-per-node of at most that"
         )
     kind = "cuda" if gpus else "cpu"  # Apple's GPUs have no float64
-    fabric = Fabric(kind, devices=here, num_nodes=size // here, strategy="ddp")
+    fabric = Fabric(
+        accelerator=kind, devices=here, num_nodes=size // here, strategy="ddp"
+    )
     try:
         fabric.launch()
         yield Processes(fabric)
