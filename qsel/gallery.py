@@ -38,8 +38,8 @@ class Gallery:
     Distances ignore a common shift, and their rounding grows with the norms.
 
     Args:
-        embeddings: (N, D) floating point, finite, on any device; a tensor over a file
-            that is mapped into memory will do.
+        embeddings: (N, D) floating point, finite, on the CPU or CUDA; a tensor over a
+            file that is mapped into memory will do.
         order: (N,) a permutation: sample ``order[p]`` stands at place p.
         hold: keep all rows prepared, a second copy, as small galleries always do.
 

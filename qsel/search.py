@@ -330,7 +330,7 @@ def nearest_others(embeddings: Tensor, k: int) -> Tensor:
         )
     found = []
     for some in gallery.order.split(max(1, min(QUERIES, PAIRS // (4 * k)))):
-        near = nearest(gallery, gallery.points(embeddings, some), k + 1)
+        near = nearest(gallery, gallery.points(gallery.embeddings, some), k + 1)
         others = near != some[:, None]
         others[:, k] &= ~others.all(1)  # one too many where copies hide the sample
         found.append(near[others].view(-1, k))

@@ -214,7 +214,7 @@ def select_quadruplets(
     with float64 brute force.
 
     Args:
-        embeddings: (N, D) floating point, on any device. May be None for random,
+        embeddings: (N, D) floating point, on the CPU or CUDA. May be None for random,
             which does not look at them.
         fine: (N,) integer fine labels; any numbers.
         coarse: (N,) integer coarse labels; any numbers.
@@ -246,7 +246,7 @@ positive_negative=tensor([3]), negative=tensor([4]))
     hierarchy = Hierarchy.from_labels(fine, coarse)
     gallery = None
     if embeddings is not None:
-        hierarchy = beside(embeddings, hierarchy)
+        hierarchy = hierarchy_on_device_of(embeddings, hierarchy)
         if method != "random":
             gallery = Gallery(embeddings, hierarchy.order)
     return complete(hierarchy, gallery, references, rule, generator)
@@ -301,7 +301,7 @@ def complete(
     return Quadruplets(references, *chosen)
 
 
-def beside(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
+def hierarchy_on_device_of(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
     """The hierarchy where its N embeddings are; what are none a gallery refuses."""
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
         return hierarchy

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qsel.gallery import Gallery
 from qsel.hierarchy import Hierarchy
-from qsel.selection import Quadruplets, Rule, beside, complete
+from qsel.selection import Quadruplets, Rule, complete, hierarchy_on_device_of
 
 
 class QuadrupletSelector:
@@ -20,7 +20,7 @@ class QuadrupletSelector:
     Args:
         fine: (N,) integer fine labels; any numbers.
         coarse: (N,) integer coarse labels; any numbers.
-        embeddings: (N, D) floating point, on any device; or later, by ``refresh``.
+        embeddings: (N, D) floating point, on the CPU or CUDA; or later, by ``refresh``.
         method: "random", "method1", "method2" or "hardest_negative".
         generator: a CPU generator for what is drawn at random; by default torch's own.
         hold: keep a prepared copy of all rows, for many small selections. Without it
@@ -71,7 +71,7 @@ class QuadrupletSelector:
         Raises:
             ValueError: they are not finite floating point of shape (N, D).
         """
-        hierarchy = beside(embeddings, self.hierarchy)
+        hierarchy = hierarchy_on_device_of(embeddings, self.hierarchy)
         if isinstance(embeddings, Tensor):
             embeddings = embeddings.detach().clone()  # updates are ours alone
         self.gallery = Gallery(embeddings, hierarchy.order, self.hold)

@@ -431,7 +431,7 @@ def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
 
 def test_no_resume_starts_anew(qsel, photos, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "checkpoint.pt").write_text("of something else")
+    (tmp_path / "run" / "checkpoint-results1.pt").write_text("of something else")
     words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
     status, _, err = qsel(*words, "--no-resume", *tiny_settings())
     assert status == 0, err

@@ -157,7 +157,9 @@ def execute(
     page.parent.mkdir(parents=True, exist_ok=True)
     unfinished = page.with_suffix(".part.ipynb")
     title = f"{notebook.name} with {parameters}"
-    with tempfile.TemporaryDirectory(prefix="qsel-") as folder:
+    # The name of a socket has at most 107 bytes, 103 on macOS.
+    short = None if len(os.fsencode(tempfile.gettempdir())) < 70 else "/tmp"
+    with tempfile.TemporaryDirectory(prefix="qsel-", dir=short) as folder:
         try:
             papermill.execute_notebook(
                 str(notebook),

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import json
 import re
-import sys
 import threading
 from collections.abc import Iterable
 from functools import cache
@@ -20,7 +19,8 @@ from qsel.experiments.record import PACKAGES, RESULTS_VERSION, without_docstring
 # Modules that draw what a page shows; what they show is computed by others, whose
 # answers ``RESULTS_VERSION`` stands for.
 DRAWING = re.compile(
-    r"qsel\.(book\.(figures|exercises|errata|performance|verdicts)|experiments\.(ablations|comparison|table1))\b"
+    r"qsel\.(book\.(figures|exercises|errata|performance|verdicts)|data\.contact"
+    r"|experiments\.(ablations|comparison|rows|switches|table1))\b"
 )
 # Python 3.11 builds syntax trees in one thread at a time, or raises SystemError.
 PARSING = threading.Lock()
@@ -35,9 +35,9 @@ def fingerprint(
     Returns:
         "cells": their sources. "drawing": the statements of the modules that draw for
         them. "answers": ``qsel.experiments.record.RESULTS_VERSION``. "parameters".
-        "data": the data set. "versions": of Python and the packages that compute or
-        draw. "results": what lies under results/, if the cells read that, and the
-        records of ``make bench``, if they show those. "runs": the run records. All but
+        "data": the data set. "versions": of the packages that compute or draw.
+        "results": what lies under results/, if the cells read that, and the records of
+        ``make bench``, if they show those. "runs": the run records. All but
         "answers" are 12 hexadecimal digits.
     """
     cells = _cells(nbformat.read(notebook, as_version=4))
@@ -257,7 +257,7 @@ class _Unqualified(ast.NodeTransformer):
 @cache
 def _versions() -> str:
     versions = [f"{name} {version(name).split('+')[0]}" for name in VERSIONS]
-    return _digest(*sys.version_info[:2], *versions)
+    return _digest(*versions)
 
 
 @cache

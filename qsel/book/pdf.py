@@ -5,7 +5,6 @@ script. ``book/_static/print.css`` holds the rules for paper.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -98,13 +97,16 @@ def pdf(source: Path, root: Path) -> Path:
     page.write_text(for_paper(rendered, contents), encoding="utf-8")
     with written_whole(out) as printed:
         words = [program, *FLAGS, f"--user-data-dir={site.absolute() / 'profile'}"]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:  # as in a container
-            words.append("--no-sandbox")
         words += [f"--print-to-pdf={printed}", page.absolute().as_uri()]
         try:
-            done = subprocess.run(
-                words, capture_output=True, text=True, timeout=PATIENCE
-            )
+            # Root, and whoever is in a container, may have no sandbox. The page is our
+            # own, and the browser reaches no other host.
+            for more in ([], ["--no-sandbox"]):
+                done = subprocess.run(
+                    [*words, *more], capture_output=True, text=True, timeout=PATIENCE
+                )
+                if printed.is_file() or "sandbox" not in done.stderr.lower():
+                    break
         except subprocess.TimeoutExpired as error:
             raise BookError(
                 f"{program} printed nothing in {PATIENCE} seconds; try again on a "

@@ -40,7 +40,9 @@ def train(
     data: Data = "synthcars",
     method: Method = "method2",
     preset: Preset = "laptop",
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same CPU run.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="On a CPU the same seed gives the same run.")
+    ] = 0,
     settings: Settings = None,
     out: Annotated[
         Path | None,
@@ -90,7 +92,7 @@ def train(
             loaded = load(data)
             if leads:
                 held.enter_context(alone_at(out, out / "lock"))
-                for checkpoint in out.glob("checkpoint*.pt") if not resume else ():
+                for checkpoint in experiment.checkpoints(out) if not resume else ():
                     checkpoint.unlink()
         setup = experiment.Setup(loaded, source_name(data), preset, wanted)
         record = experiment.run(setup, out, workers=workers, processes=processes)
@@ -202,7 +204,7 @@ def ablations(
     settings: Settings = None,
     workers: Workers = None,
 ) -> None:
-    """Take one decision otherwise at a time, and run the rows that it concerns.
+    """Change one decision at a time, and run the rows that it affects.
 
     They are compared with the table's own runs of the same preset, which `qsel table1`
     makes. All names stand in qsel/experiments/switches.py. Finished runs are kept.

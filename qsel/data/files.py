@@ -77,7 +77,7 @@ def load_or_make(
     try:
         with written_whole(path) as unfinished:
             save(value, unfinished)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch's own word for a closed folder
         warnings.warn(
             f"the cached file {path} cannot be kept ({first_line(error)}), so it will "
             "be made again the next time; set QSEL_CACHE to a folder that can be "
@@ -102,7 +102,12 @@ def first_line(error: Exception) -> str:
 
 
 def _wanted_folder() -> Path:
-    return Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
+    if named := os.environ.get("QSEL_CACHE"):
+        return Path(named)
+    try:
+        return Path(user_cache_dir("qsel"))
+    except RuntimeError:  # a user without a home
+        return Path(_temporary_folder().name)
 
 
 @cache

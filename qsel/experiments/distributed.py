@@ -65,7 +65,10 @@ def joined() -> Iterator[Processes]:
             f"{here} processes on this machine but {gpus} GPU{'s' * (gpus > 1)}; give "
             "torchrun a --nproc-per-node of at most that"
         )
-    fabric = Fabric(devices=here, num_nodes=size // here, strategy="ddp")
+    kind = "cuda" if gpus else "cpu"  # Apple's GPUs have no float64
+    fabric = Fabric(
+        accelerator=kind, devices=here, num_nodes=size // here, strategy="ddp"
+    )
     try:
         fabric.launch()
         yield Processes(fabric)

@@ -28,6 +28,7 @@ from qsel.data.machine import available_cores, fresh_settings
 from qsel.experiments.config import Config
 from qsel.experiments.crops import random_crops
 from qsel.experiments.distributed import ALONE, Processes
+from qsel.experiments.record import RESULTS_VERSION, computed_by
 
 # Of the ImageNet images that torchvision's weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -174,7 +175,9 @@ class _Files(Dataset):
         self.images, self.side = images, side
         # Found here, not in every process that decodes: a fingerprint takes time.
         self.copies = (
-            cache_path(f"images/{images.fingerprint}-{side}") if keep else None
+            cache_path(f"images/{images.fingerprint}-{side}-{RESULTS_VERSION}")
+            if keep
+            else None
         )
 
     def __len__(self) -> int:
@@ -308,7 +311,8 @@ def frozen_features(
     """
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = hashlib.sha256(images.fingerprint.encode())
-    key.update(repr((config.trunk, config.resize, config.image_size)).encode())
+    key.update(repr((computed_by(), device.type, config.trunk)).encode())
+    key.update(repr((config.resize, config.image_size)).encode())
     if images.pixels is None:
         key.update(b"large ones shrunk")  # other features than of whole images
     for name, value in trunk.state_dict().items():

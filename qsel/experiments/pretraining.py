@@ -19,6 +19,7 @@ from qsel.data.synthcars import synthcars
 from qsel.experiments import crops
 from qsel.experiments.config import Config
 from qsel.experiments.inputs import Images
+from qsel.experiments.record import computed_by
 from qsel.experiments.trunks import small_trunk
 
 SEED = 1000  # of the other cars; SynthCars' own default is 0
@@ -35,7 +36,15 @@ def small_trunk_weights() -> dict[str, Tensor]:
     """
     images = synthcars(seed=SEED, images_per_model=IMAGES_PER_MODEL).train
     augmentation = Path(crops.__file__).read_text(encoding="utf-8")
-    made_of = (images.fingerprint, STEPS, BATCH, RATE, str(small_trunk()), augmentation)
+    made_of = (
+        computed_by(),
+        images.fingerprint,
+        STEPS,
+        BATCH,
+        RATE,
+        str(small_trunk()),
+        augmentation,
+    )
     name = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
     def make() -> dict[str, Tensor]:

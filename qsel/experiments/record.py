@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import torch
 
@@ -86,7 +87,12 @@ class Record:
             RunError: no such file, or not a record; the path is named.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            found = cls(**json.loads(path.read_text(encoding="utf-8")))
+            for name, kind in get_type_hints(cls).items():
+                kind = get_origin(kind) or kind
+                if not isinstance(getattr(found, name), kind):
+                    raise TypeError(f"{name} is no {kind.__name__}")
+            return found
         except OSError as error:
             raise RunError(f"no run record at {path} ({error.strerror})") from error
         except (TypeError, ValueError) as error:
@@ -113,8 +119,14 @@ def writable(folder: Path, option: str = "--out") -> None:
     try:
         str(folder).encode()  # torch writes to no other
         missing += [part for part in (folder, *folder.parents) if not part.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        for last in (False, False, True):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+                break
+            except FileNotFoundError:  # another program has just removed it again
+                if last:
+                    raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not UTF-8"
         raise RunError(
@@ -164,6 +176,12 @@ def recorded_settings(config: Config) -> dict[str, object]:
     if config.weights:
         settings["weights"] = Path(config.weights).name
     return settings
+
+
+def computed_by() -> tuple:
+    """What decides on a network's answers beside its inputs; a part of cache keys."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return RESULTS_VERSION, torch.__version__, platform.machine(), capability
 
 
 def versions() -> dict[str, str | int]:

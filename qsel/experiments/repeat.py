@@ -49,6 +49,8 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
     if not TRAINS.fullmatch(record.command):
         raise RunError(f"{path}: its command is no `qsel train`: {record.command}")
     words = shlex.split(record.command)
+    if "--data" not in words[:-1]:
+        raise RunError(f"{path}: its command names no --data: {record.command}")
     if not trust and any(re.search(r"trunk\s*=.*:", w) for w in words):
         raise RunError(
             f"{path} calls a function of its own as the trunk; give --trust if you "
@@ -87,9 +89,11 @@ def _call_again(text: str, data: str | None, folder: str) -> None:
             f"the record is of the folder {words[place]!r}; say with --data where it is"
         )
     words[place] = data or words[place]
-    python = Path(sys.executable)
-    start = [python, "-m"] if words[0] == "qsel" else [python.with_name("torchrun")]
-    words = [*map(str, start), *words[words[0] != "qsel" :], "--out", folder]
+    if words[0] == "qsel":
+        words.insert(0, "-m")
+    else:
+        words[:1] = ["-m", "torch.distributed.run", "--standalone"]
+    words = [sys.executable, *words, "--out", folder]
     if subprocess.run(words, env=environment, stdout=subprocess.DEVNULL).returncode:
         raise RunError(f"{text} failed; the reason stands above")
 

@@ -87,12 +87,13 @@ def run(
         return done
     # Said before hours of work.
     evaluable(setup.data.test)
-    writable(folder)
+    if processes.rank == 0:
+        writable(folder)
     method = setup.config.method
     device = device or best_device()
     # Half a run of one results version and half of another is a run of neither.
     checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
-    for other in folder.glob("checkpoint*.pt"):
+    for other in checkpoints(folder):
         if other != checkpoint and processes.rank == 0:
             other.unlink()
     trained = None
@@ -114,6 +115,11 @@ def run(
         record.save(folder / "record.json")
         checkpoint.unlink(missing_ok=True)
         return record
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of unfinished runs; other programs' have other names."""
+    return sorted(folder.glob("checkpoint-results*.pt"))
 
 
 def _measured(

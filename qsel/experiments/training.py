@@ -101,6 +101,7 @@ def train(
         *(train_inputs, optimiser, processes),
     )
     identity = {"config": config.to_dict(), "data": data.train.fingerprint}
+    identity |= {"number of processes": processes.size}
     curve = _resume(checkpoint, identity, model, optimiser)
     began = time.perf_counter()
     steps = max(1, len(references) // config.batch)

@@ -107,9 +107,21 @@ def test_chromium_prints_without_a_network(site, tmp_path):
     assert pdf.pdf(tmp_path, tmp_path).read_text() == "%PDF"
     renderer, words = rendered
     assert renderer[1:3] == ["build", str(tmp_path)] and "singlehtml" in renderer
-    assert words[0] == "/usr/bin/chromium" and "--no-sandbox" in words
+    assert words[0] == "/usr/bin/chromium" and "--no-sandbox" not in words
     assert "--host-resolver-rules=MAP * ~NOTFOUND" in words
     assert words[-1] == (tmp_path / "_build/singlehtml/book.html").as_uri()
+
+
+def test_who_has_no_sandbox_prints_without_one(site, tmp_path):
+    def chromium(words, options):
+        if "--no-sandbox" not in words:
+            return subprocess.CompletedProcess(words, 1, "", "No usable sandbox!")
+        (out,) = [w for w in words if w.startswith("--print-to-pdf=")]
+        tmp_path.joinpath(out.partition("=")[2]).write_text("%PDF")
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    site(chromium)
+    assert pdf.pdf(tmp_path, tmp_path).read_text() == "%PDF"
 
 
 def out_of_memory(words, options):

@@ -38,7 +38,11 @@ def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
     [
         ("qsel", "1", ["-m", "qsel"]),
         ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
-        ("torchrun --nproc-per-node=3 -m qsel", "1", ["--nproc-per-node=3", "-m"]),
+        (
+            "torchrun --nproc-per-node=3 -m qsel",
+            "1",
+            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m"],
+        ),
     ],
 )
 def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
