@@ -1,6 +1,7 @@
 """What is installed, and what the book is made of, agree with one another."""
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
@@ -60,6 +61,16 @@ def test_every_requirement_is_pinned_within_its_range():
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{name} is not in constraints.txt"
         assert pinned[name] in requirement.specifier, f"{requirement}: {pinned[name]}"
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised():
+    """Debian 12 has Python 3.11.2, and a pin that wants 3.11.5 stops the install there."""
+    (oldest,) = (s.version for s in SpecifierSet(PROJECT["requires-python"]))
+    for name, pinned in constraints().items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            wants = metadata.metadata(name)["Requires-Python"] or ""
+            if Version(metadata.version(name)) == pinned:
+                assert SpecifierSet(wants).contains(f"{oldest}.0"), f"{name}: {wants}"
 
 
 def test_no_requirement_is_listed_twice():
