@@ -64,7 +64,7 @@ def test_every_requirement_is_pinned_within_its_range():
 
 
 def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised():
-    """Debian 12 has Python 3.11.2, and a pin that wants 3.11.5 stops the install there."""
+    """Debian 12 has Python 3.11.2; a pin that wants 3.11.5 stops the install there."""
     (oldest,) = (s.version for s in SpecifierSet(PROJECT["requires-python"]))
     for name, pinned in constraints().items():
         with contextlib.suppress(metadata.PackageNotFoundError):
