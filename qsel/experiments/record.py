@@ -129,8 +129,9 @@ def writable(folder: Path, option: str = "--out") -> None:
                     raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not UTF-8"
+        shown = str(folder).encode("utf-8", "backslashreplace").decode()
         raise RunError(
-            f"cannot write to {ascii(str(folder))[1:-1]} ({reason.lower()}); give "
+            f"cannot write to {shown} ({reason.lower()}); give "
             f"another folder with {option}"
         ) from error
     finally:

@@ -489,5 +489,5 @@ def test_triplet_global_refuses_a_margin_of_zero_and_other_shapes():
     x = torch.zeros(2, 3)
     with pytest.raises(ValueError, match="expected a positive one"):
         triplet_global_loss(x, x, x, margin=0.0)
-    with pytest.raises(ValueError, match="shape \(3, 3\); expected \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 3\); expected \(2, 3\)"):
         triplet_global_loss(x, x, torch.zeros(3, 3))
