@@ -261,6 +261,21 @@ def test_every_word_of_the_glossary_leads_to_a_chapter():
     assert keys == sorted(keys) and len(set(words)) == len(words)
 
 
+def test_no_cell_drops_a_table_that_it_makes():
+    """A notebook shows the value of a cell's last line alone."""
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] != "code" or "%" in (
+                source := "".join(cell["source"])
+            ):
+                continue
+            for statement in ast.parse(source).body[:-1]:
+                value = getattr(statement, "value", None)
+                name = getattr(getattr(value, "func", None), "attr", "")
+                dropped = isinstance(statement, ast.Expr) and name.startswith("show_")
+                assert not dropped, f"{path.name}: {ast.unparse(statement)}"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_stored_notebooks_are_clean(path):
     text = path.read_text(encoding="utf-8")

@@ -87,8 +87,12 @@ class Record:
             RunError: no such file, or not a record; the path is named.
         """
         try:
-            found = cls(**json.loads(path.read_text(encoding="utf-8")))
-            for name, kind in get_type_hints(cls).items():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            hints = get_type_hints(cls)
+            if not isinstance(content, dict) or content.keys() != hints.keys():
+                raise TypeError(f"expected an object of {', '.join(hints)}")
+            found = cls(**content)
+            for name, kind in hints.items():
                 kind = get_origin(kind) or kind
                 if not isinstance(getattr(found, name), kind):
                     raise TypeError(f"{name} is no {kind.__name__}")
