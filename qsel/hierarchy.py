@@ -306,9 +306,8 @@ def _check(labels: Tensor, names: tuple, level: str) -> None:
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise HierarchyError(f"two {level} classes are named {twice!r}; rename one")
-    check_indices(
-        f"{level} labels", labels, len(names), f"{level} names", HierarchyError
-    )
+    why = f"there are {len(names)} {level} names"
+    check_indices(f"{level} labels", labels, len(names), why, HierarchyError)
     if (empty := labels.bincount(minlength=len(names)) == 0).any():
         name = names[int(empty.nonzero()[0])]
         raise HierarchyError(f"{level} class {name!r} has no sample; leave it out")

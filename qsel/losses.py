@@ -283,4 +283,6 @@ def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
         )
     # On CUDA looking would wait for the device, which refuses such labels itself.
     if not labels.is_cuda:
-        check_indices(f"{level} labels", labels, scores.shape[1], f"{level} scores")
+        classes = scores.shape[1]
+        why = f"there are {classes} {level} scores a sample"
+        check_indices(f"{level} labels", labels, classes, why)

@@ -160,8 +160,8 @@ def _nominate(
     slack = 2 * relative * squares + absolute  # (M,)
     d = space[: len(q) * width].view(len(q), width)
     start, stop = (place.clamp(0, m) for place in skip)
-    lo, hi = int(start.max()), int(stop.min())  # all rows skip what is between
-    hi = max(lo, hi)
+    lo = int(start.max())  # all rows skip what is from here …
+    hi = max(lo, int(stop.min()))  # … to there
     bias = (squares - slack).to(dtype)
     product(q.x, x[:lo], bias[:lo], d[:, :lo])
     product(q.x, x[hi:], bias[hi:], d[:, hi:m])
@@ -172,7 +172,11 @@ def _nominate(
     lowest = tiles.amin(2)  # (B, T)
     reach = pad((2 * slack).to(dtype), (0, width - m)).view(-1, tile).amax(1)
     own = (2 * relative * q.squares).to(dtype)[:, None]
-    limits.copy_(_smallest(torch.cat([limits, lowest + reach + own], 1), k))
+    upper = torch.cat([limits, lowest + reach + own], 1)
+    if k == 1:
+        limits.copy_(upper.amin(1, keepdim=True))
+    else:
+        limits.copy_(upper.topk(k, largest=False).values)
     limit = limits[:, -1:].clamp_max(torch.finfo(dtype).max)
     opened = lowest <= limit
     many = torch.zeros_like(q.which)
@@ -294,26 +298,11 @@ def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
     return blocks
 
 
-def _smallest(d: Tensor, k: int) -> Tensor:
-    """(B, k) the k smallest of each row, ascending; infinite where there are fewer."""
-    if k == 1:
-        return d.amin(1, keepdim=True)
-    return pad(d, (0, max(0, k - d.shape[1])), value=torch.inf).topk(k, largest=False)[
-        0
-    ]
-
-
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:
-    """The k nearest other samples of every sample, nearest first.
+    """(N, k) the k nearest other samples of every sample, ties to the lowest.
 
-    The sample itself is left out by its index, so copies of it are found.
-
-    Args:
-        embeddings: (N, D) floating point.
-        k: neighbours a sample, at most N - 1.
-
-    Returns:
-        (N, k) int64 indices; ties go to the lowest.
+    The sample itself is left out by its index, so copies of it are found. Nearest
+    first, for embeddings (N, D).
 
     Raises:
         ValueError: k is not between 1 and N - 1, or the embeddings are not finite.

@@ -34,7 +34,7 @@ from torch import Tensor
 from qsel import search
 from qsel.gallery import Gallery, Points, Slices
 from qsel.hierarchy import Hierarchy, HierarchyError
-from qsel.vectors import squared_distances
+from qsel.vectors import check_indices, describe, squared_distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +214,11 @@ def select_quadruplets(
     with float64 brute force.
 
     Args:
-        embeddings: (N, D) floating point, on the CPU or CUDA. May be None for random,
-            which does not look at them.
-        fine: (N,) integer fine labels; any numbers.
-        coarse: (N,) integer coarse labels; any numbers.
+        embeddings: (N, D) floating point, on the CPU or CUDA; None will do for random.
+        fine, coarse: (N,) integer labels; any numbers.
         references: (B,) int64 indices of the references R.
         method: "random", "method1", "method2" or "hardest_negative".
-        generator: a CPU generator for what is drawn at random (everything in random,
-            the positives in hardest_negative, P⁻'s fine class in method2).
+        generator: a CPU generator for what is drawn; by default torch's own.
         negative: "nearest" or "random"; of methods 1 and 2.
         siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
         fallback: "furthest" or "nearest"; of method 1.
@@ -260,19 +257,10 @@ def complete(
     generator: torch.Generator | None = None,
     guests: tuple[Tensor, Tensor] | None = None,
 ) -> Quadruplets:
-    """Complete references (B,) to quadruplets of a gallery that stands ready.
+    """As ``select_quadruplets``, from a gallery that stands in the hierarchy's order.
 
-    Args:
-        hierarchy: of N samples.
-        gallery: their embeddings, in the order of the hierarchy; random needs none.
-        references: (B,) int64 samples.
-        rule: how.
-        generator: a CPU generator for what is drawn at random.
-        guests: points (P, D) from elsewhere, and fine classes (B,): the references are
-            numbers of these points, and no sample is left out as being R itself.
-
-    Raises:
-        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
+    With guests, points (P, D) from elsewhere and fine classes (B,), the references are
+    numbers of these points, and no sample is left out as being R itself.
     """
     if gallery is None and rule.method != "random":
         raise ValueError(
@@ -292,9 +280,8 @@ def complete(
     # By class, so that references that search the same places stand together.
     by_class = hierarchy.fine_slice(fine)[0].argsort(stable=True)
     for some in by_class.split(search.QUERIES):
-        points = None
-        if rule.method != "random":
-            points = gallery.points(given, references[some])
+        drawn = rule.method == "random"
+        points = None if drawn else gallery.points(given, references[some])
         part = (points, fine[some], place[some], u[:, some], rule)
         found = RULES[rule.method](References(hierarchy, gallery, *part))
         chosen[:, some] = torch.stack(found)
@@ -314,22 +301,14 @@ def hierarchy_on_device_of(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarch
 
 
 def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
-    what, good = type(references).__name__, isinstance(references, Tensor)
-    if good:
-        what = f"{references.dtype} of shape {tuple(references.shape)}"
-        good = references.ndim == 1 and references.dtype == torch.int64
-    if not good or not len(references):
+    good = isinstance(references, Tensor) and references.dtype == torch.int64
+    if not good or references.ndim != 1 or not len(references):
         raise ValueError(
-            f"references are {what}; expected a torch tensor, int64 indices of shape "
-            "(B,) with B of at least 1"
+            f"references are {describe(references)}; expected a torch tensor, int64 "
+            "indices of shape (B,) with B of at least 1"
         )
-    references = references.to(hierarchy.fine.device)
-    low, high, n = int(references.min()), int(references.max()), len(hierarchy)
-    if low < 0 or high >= n:
-        raise ValueError(
-            f"references run from {low} to {high}, but there are {n} samples; expected "
-            f"indices from 0 to {n - 1}"
-        )
+    references, n = references.to(hierarchy.fine.device), len(hierarchy)
+    check_indices("references", references, n, f"there are {n} samples")
     fine = hierarchy.fine[references]
     for partner, count in zip(("P⁺", "P⁻", "N"), hierarchy.partners(fine), strict=True):
         if (lacking := count == 0).any():

@@ -16,14 +16,14 @@ def describe(given: object) -> str:
 
 
 def check_indices(
-    name: str, given: Tensor, n: int, of: str, error: type[ValueError] = ValueError
+    name: str, given: Tensor, n: int, why: str, error: type[ValueError] = ValueError
 ) -> None:
-    """Refuse indices that are not from 0 to n - 1."""
+    """Refuse indices that are not from 0 to n - 1, and say why these are the ends."""
     low, high = int(given.min()), int(given.max())
     if low < 0 or high >= n:
         raise error(
-            f"{name} run from {low} to {high}, but there are {n} {of}; expected "
-            f"indices from 0 to {n - 1}"
+            f"{name} run from {low} to {high}, but {why}; expected indices "
+            f"from 0 to {n - 1}"
         )
 
 
