@@ -32,8 +32,8 @@ class Hierarchy:
         min_images: fine classes of fewer images give no references; 2 or more.
 
     Raises:
-        HierarchyError: labels that are not a (N,) int64 tensor, lie outside their
-            names, or leave a class without a sample.
+        HierarchyError: labels that are not (N,) int64, lie outside their names, or
+            leave a class without a sample.
 
     Example:
         >>> labels = Hierarchy.from_names(["a3", "a3", "a4"], ["sedan"] * 3)
@@ -62,8 +62,7 @@ class Hierarchy:
         """Number the classes of N samples by the order in which they first appear.
 
         Raises:
-            HierarchyError: different lengths, no sample, or a fine class under two
-                coarse ones.
+            HierarchyError: unequal lengths, or a fine class under two coarse ones.
         """
         names = [tuple(dict.fromkeys(level)) for level in (fine, coarse)]
         number = [{name: i for i, name in enumerate(level)} for level in names]
@@ -230,7 +229,7 @@ class Hierarchy:
     @cached_property
     def place(self) -> Tensor:
         """(N,) the place of each sample."""
-        return _inverse(self.order)
+        return self.order.argsort()
 
     @cached_property
     def _fine_order(self) -> Tensor:
@@ -240,7 +239,7 @@ class Hierarchy:
     def fine_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) first and (B,) last place, plus one, of fine classes (B,)."""
         ends = self.fine_size[self._fine_order].cumsum(0)
-        stop = ends[_inverse(self._fine_order)[fine]]
+        stop = ends[self._fine_order.argsort()[fine]]
         return stop - self.fine_size[fine], stop
 
     def coarse_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,46 +253,35 @@ class Hierarchy:
 
         A place from N on is no sample: then any of the class is drawn.
         """
-        start, stop = self.fine_slice(fine)
-        drawn = start + _pick(u, stop - start - (place < len(self)).long())
-        return self.order[drawn + (drawn >= place)]
+        own = place, place + (place < len(self)).long()
+        return self.order[_draw(u, self.fine_slice(fine), own)]
 
     def draw_positive_negative(self, fine: Tensor, u: Tensor) -> Tensor:
         """(B,) a sample of the same coarse, but another fine class."""
-        return self._draw(self.coarse_slice(fine), self.fine_slice(fine), u)
+        return self.order[_draw(u, self.coarse_slice(fine), self.fine_slice(fine))]
 
     def draw_negative(self, fine: Tensor, u: Tensor) -> Tensor:
         """(B,) a sample of another coarse class."""
-        return self._draw((0, len(self)), self.coarse_slice(fine), u)
+        return self.order[_draw(u, (0, len(self)), self.coarse_slice(fine))]
 
     def draw_other_fine(self, fine: Tensor, u: Tensor) -> Tensor:
         """(B,) a sample of any other fine class."""
-        return self._draw((0, len(self)), self.fine_slice(fine), u)
+        return self.order[_draw(u, (0, len(self)), self.fine_slice(fine))]
 
     def draw_sibling(self, fine: Tensor, u: Tensor) -> Tensor:
         """(B,) another fine class of the same coarse class."""
         siblings, coarse = self.coarse_of_fine.bincount(), self.coarse_of_fine[fine]
-        first = siblings.cumsum(0)[coarse] - siblings[coarse]
-        drawn = first + _pick(u, siblings[coarse] - 1)
-        return self._fine_order[drawn + (drawn >= _inverse(self._fine_order)[fine])]
-
-    def _draw(self, among: tuple, without: tuple, u: Tensor) -> Tensor:
-        """(B,) a sample at places of one slice, but for another within it."""
-        size = without[1] - without[0]
-        drawn = among[0] + _pick(u, among[1] - among[0] - size)
-        return self.order[drawn + size * (drawn >= without[0])]
+        stop, own = siblings.cumsum(0)[coarse], self._fine_order.argsort()[fine]
+        drawn = _draw(u, (stop - siblings[coarse], stop), (own, own + 1))
+        return self._fine_order[drawn]
 
 
-def _pick(u: Tensor, count: Tensor) -> Tensor:
-    """(B,) a whole number in 0 … count-1."""
-    return (u * count).long().clamp_max(count - 1)
-
-
-def _inverse(order: Tensor) -> Tensor:
-    """(N,) where each number stands in a permutation (N,)."""
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
+def _draw(u: Tensor, among: tuple, without: tuple) -> Tensor:
+    """(B,) a place in one slice, but for another within it."""
+    size = without[1] - without[0]
+    count = among[1] - among[0] - size
+    drawn = among[0] + (u * count).long().clamp_max(count - 1)
+    return drawn + size * (drawn >= without[0])
 
 
 def _check(labels: Tensor, names: tuple, level: str) -> None:

@@ -118,22 +118,17 @@ def classification_loss(
     L = -λ_c1 log softmax(coarse scores)[c₁] - λ_c2 log softmax(fine scores)[c₂]
 
     The paper's text and formula give the two heads each other's letters; here the
-    coarse head scores the coarse classes. By the formula, λ_c1 weighs the coarse sum.
-
-    Args:
-        coarse_scores, fine_scores: (B, C) and (B, F).
-        coarse, fine: (B,) int64 labels.
-        coarse_weight, fine_weight: λ_c1 and λ_c2.
+    coarse head scores the coarse classes. By the formula, λ_c1 = ``coarse_weight``
+    weighs the coarse sum, and λ_c2 = ``fine_weight`` the fine one. The scores are
+    (B, C) and (B, F), the labels (B,) int64.
 
     Example:
         >>> label = torch.tensor([0])
         >>> classification_loss(torch.zeros(1, 2), torch.zeros(1, 4), label, label)
         tensor(0.4020)
     """
-    _check_scores("coarse", coarse_scores, coarse)
-    _check_scores("fine", fine_scores, fine)
-    coarse_term = F.cross_entropy(_widen(coarse_scores), coarse, reduction="none")
-    fine_term = F.cross_entropy(_widen(fine_scores), fine, reduction="none")
+    coarse_term = _cross_entropy("coarse", coarse_scores, coarse)
+    fine_term = _cross_entropy("fine", fine_scores, fine)
     return _reduce(coarse_weight * coarse_term + fine_weight * fine_term, reduction)
 
 
@@ -153,10 +148,9 @@ def joint_loss(
     L = [1 - D(R,P⁻) / (D(R,P⁺) + m₁ - m₂)]₊ + [1 - D(R,N) / (D(R,P⁻) + m₂)]₊
         + L_C1,C2(x^R)
 
-    Args:
-        classification: (B,) values of equation (4) for R, or 0 to leave it out.
-        first_margin: "difference" puts m₁ - m₂ into the first fraction, as the
-            formula does; "derived" puts m₁, as the inequality before it would.
+    ``classification`` is (B,) values of equation (4) for R, or 0 to leave it out. The
+    ``first_margin`` "difference" puts m₁ - m₂ into the first fraction, as the formula
+    does; "derived" puts m₁, as the inequality before it would.
 
     Example:
         >>> r, pp = torch.zeros(1, 1), torch.tensor([[0.6]])
@@ -197,8 +191,7 @@ def combined_loss(
         >>> combined_loss(r, near, near, far)  # (5): 1 - 1/1.4, (3): 0.4
         tensor(0.6857)
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}; expected 'mean' or 'sum'")
+    _check_choice("reduction", reduction, "mean", "sum")
     four = (reference, positive_positive, positive_negative, negative)
     joint = joint_loss(*four, classification, margin1, margin2, first_margin, reduction)
     whole = global_loss(*four, margin1, margin2, variance=variance)
@@ -219,10 +212,7 @@ def _above_zero(x: Tensor) -> Tensor:
 
 
 def _variance(d: Tensor, kind: str) -> Tensor:
-    if kind not in ("biased", "unbiased", "squared"):
-        raise ValueError(
-            f"variance={kind!r}; expected 'biased', 'unbiased' or 'squared'"
-        )
+    _check_choice("variance", kind, "biased", "unbiased", "squared")
     if kind == "unbiased" and len(d) == 1:
         raise ValueError(
             "the unbiased variance of a single quadruplet is undefined; give a batch "
@@ -233,11 +223,7 @@ def _variance(d: Tensor, kind: str) -> Tensor:
 
 
 def _first_margin(margin1: float, margin2: float, kind: str) -> float:
-    if kind not in ("difference", "derived"):
-        raise ValueError(
-            f"first_margin={kind!r}; expected 'difference' (m1 - m2, as printed) or "
-            "'derived' (m1)"
-        )
+    _check_choice("first_margin", kind, "difference", "derived")
     margin = margin1 - margin2 if kind == "difference" else margin1
     if margin < 0 or margin2 < 0:
         raise ValueError(
@@ -249,9 +235,15 @@ def _first_margin(margin1: float, margin2: float, kind: str) -> float:
 
 
 def _reduce(values: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+    _check_choice("reduction", reduction, "mean", "sum", "none")
     return values if reduction == "none" else getattr(values, reduction)()
+
+
+def _check_choice(name: str, given: str, *known: str) -> None:
+    if given not in known:
+        *others, last = map(repr, known)
+        expected = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{name}={given!r}; expected {expected}")
 
 
 def _check_rows(a: Tensor, b: Tensor) -> None:
@@ -273,7 +265,7 @@ def _check_shape(name: str, given: Tensor, d: Tensor, what: str) -> None:
         )
 
 
-def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
+def _cross_entropy(level: str, scores: Tensor, labels: Tensor) -> Tensor:
     good = scores.ndim == 2 and len(scores) and labels.dtype == torch.int64
     if not good or labels.shape != scores.shape[:1]:
         raise ValueError(
@@ -286,3 +278,4 @@ def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
         classes = scores.shape[1]
         why = f"there are {classes} {level} scores a sample"
         check_indices(f"{level} labels", labels, classes, why)
+    return F.cross_entropy(_widen(scores), labels, reduction="none")

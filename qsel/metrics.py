@@ -74,10 +74,7 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
         >>> map_at_r(torch.tensor([[0.0], [0.1], [9.0]]), torch.tensor([0, 0, 1]))
         1.0
     """
-    _check_labels(embeddings, labels)
-    r = _others_of_class(embeddings, labels)
-    hit = _same_class_neighbors(embeddings, labels, int(r.max()))
-    return _average_precision(hit, r)
+    return retrieval(embeddings, labels, ks=(1,))["MAP@R"]
 
 
 def retrieval(
@@ -95,10 +92,20 @@ def retrieval(
     """
     _check_labels(embeddings, labels)
     _check_ks(ks)
-    r = _others_of_class(embeddings, labels)
+    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
+    r = sizes[dense].to(embeddings.device) - 1  # (N,) others of the sample's class
+    if not r.any():
+        raise ValueError(
+            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
+            "of two"
+        )
     hit = _same_class_neighbors(embeddings, labels, max(*ks, int(r.max())))
     found = {f"R@{k}": share for k, share in _recall(hit, ks).items()}
-    return found | {"MAP@R": _average_precision(hit[:, : int(r.max())], r)}
+    hit = hit[:, : int(r.max())]
+    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
+    right = hit.double() * (rank <= r[:, None])  # (N, R)
+    average = (right.cumsum(1) / rank * right).sum(1) / r.clamp_min(1)  # (N,)
+    return found | {"MAP@R": average[r > 0].mean().item()}
 
 
 def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
@@ -133,26 +140,6 @@ def _recall(hit: Tensor, ks: Sequence[int]) -> dict[int, float]:
     return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
 
 
-def _others_of_class(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """(N,) R, the number of others of each sample's class."""
-    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
-    r = sizes[dense].to(embeddings.device) - 1
-    if not r.any():
-        raise ValueError(
-            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
-            "of two"
-        )
-    return r
-
-
-def _average_precision(hit: Tensor, r: Tensor) -> float:
-    """MAP@R from whether each of the R nearest, nearest first, is of the class."""
-    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
-    right = hit.double() * (rank <= r[:, None])  # (N, R)
-    average = (right.cumsum(1) / rank * right).sum(1) / r.clamp_min(1)  # (N,)
-    return average[r > 0].mean().item()
-
-
 def _check_ks(ks: Sequence[int]) -> None:
     if not ks or min(ks) < 1:
         raise ValueError(f"ks={tuple(ks)}; expected at least one K, from 1 to N - 1")
@@ -161,14 +148,11 @@ def _check_ks(ks: Sequence[int]) -> None:
 def _check_labels(embeddings: Tensor, labels: Tensor) -> float:
     """Refuse labels that do not fit; returns the largest value of the embeddings."""
     largest = check_embeddings(embeddings)
-    if not isinstance(labels, Tensor):
+    tensor, shape = isinstance(labels, Tensor), embeddings.shape[:1]
+    if not tensor or labels.shape != shape or labels.is_floating_point():
+        what = describe(labels) if tensor else f"a {describe(labels)}"
         raise ValueError(
-            f"labels are a {type(labels).__name__}; expected a torch tensor "
-            "(torch.as_tensor makes one)"
-        )
-    if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
-        raise ValueError(
-            f"labels are {describe(labels)}; expected integers of shape "
-            f"({len(embeddings)},), one for each embedding"
+            f"labels are {what}; expected integers of shape {tuple(shape)} in a torch "
+            "tensor, one for each embedding"
         )
     return largest

@@ -33,21 +33,19 @@ class QuadrupletMiner(BaseMiner):
     ``ref_emb``, say the embeddings of the whole training set. There an older embedding
     of the anchor itself is a sample like any other.
 
-    Samples that lack a partner are no anchors; ``left_out`` counts those of the last
-    call. ``quadruplets`` holds what was found in it.
+    Samples that lack a partner are no anchors; ``left_out`` counts them, and
+    ``quadruplets`` holds what was found, in the last call.
 
     Args:
         coarse_of_fine: (F,) int64, the coarse class of each fine label from 0 on.
-        method, generator: as for ``select_quadruplets``.
+        method, generator, switches: as for ``select_quadruplets``.
         coarse_order: as for ``triplets``.
         distance: of the library, as the loss has it: LpDistance with p=2 (its default,
             of unit vectors) or CosineSimilarity, which has the same order.
-        switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
 
     Raises:
         HierarchyError: one coarse class only.
-        ValueError: an unknown method or switch, another distance, labels out of range,
-            or embeddings that are not finite.
+        ValueError: a bad method, switch or distance; in a call, labels or embeddings.
 
     Example:
         >>> distance = LpDistance(normalize_embeddings=False)
@@ -144,5 +142,4 @@ def triplets(
         (reference, positive_negative, negative),
     ]
     parts = zip(*three[: 2 + coarse_order], strict=True)
-    anchors, positives, negatives = (torch.cat(part) for part in parts)
-    return anchors, positives, negatives
+    return tuple(torch.cat(part) for part in parts)

@@ -12,8 +12,7 @@ class Head(nn.Module):
 
     Args:
         features: width of the trunk's output.
-        coarse_classes, fine_classes: C and F, outputs of the heads, g and h in the
-            paper's text.
+        coarse_classes, fine_classes: C and F, the outputs of the paper's g and h.
         embedding_dim: D, the last fully connected layer.
         dropout: in front of that layer.
         normalise: embeddings of unit length.

@@ -151,20 +151,11 @@ def _sibling_classes(r: References, own_rule: str) -> tuple[Slices, Slices]:
 # --- the way in -----------------------------------------------------------------------
 
 METHODS = tuple(RULES)
-SWITCHES = {
-    "negative": ("nearest", "random"),
-    "siblings": ("own rule", "all", "drawn", "coarse"),
-    "fallback": ("furthest", "nearest"),
-}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A method and its switches.
-
-    Raises:
-        ValueError: an unknown method or switch; what is known is named.
-    """
+    """A method and its switches; unknown ones raise ValueError."""
 
     method: str = "method2"
     negative: str = "nearest"
@@ -172,7 +163,13 @@ class Rule:
     fallback: str = "furthest"
 
     def __post_init__(self):
-        for name, known in ({"method": METHODS} | SWITCHES).items():
+        choices = {
+            "method": METHODS,
+            "negative": ("nearest", "random"),
+            "siblings": ("own rule", "all", "drawn", "coarse"),
+            "fallback": ("furthest", "nearest"),
+        }
+        for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(
                     f"{name}={value!r}; expected one of {', '.join(known)}"
@@ -209,12 +206,12 @@ def select_quadruplets(
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
-    N = argmin over other coarse classes of ‖f(x_R) - f(x_N)‖₂ (§3.3) for all methods
-    but random; P⁺ and P⁻ as the module's text says. The search is exact: it agrees
-    with float64 brute force.
+    The rules are those of the module's text. The search is exact: it agrees with
+    float64 brute force.
 
     Args:
-        embeddings: (N, D) floating point, on the CPU or CUDA; None will do for random.
+        embeddings: (N, D) floating point, on the CPU or CUDA, where the quadruplets
+            will be; None will do for random.
         fine, coarse: (N,) integer labels; any numbers.
         references: (B,) int64 indices of the references R.
         method: "random", "method1", "method2" or "hardest_negative".
@@ -223,14 +220,9 @@ def select_quadruplets(
         siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
         fallback: "furthest" or "nearest"; of method 1.
 
-    Returns:
-        Quadruplets on the device of the embeddings, or of the labels without them.
-
     Raises:
-        HierarchyError: a fine class under two coarse ones, or a reference without
-            P⁺, P⁻ or N; its class is named.
-        ValueError: bad shapes, an unknown method or switch, an index out of range, or
-            NaN or infinite embeddings; the row is named.
+        HierarchyError: labels of no two levels, or a reference without P⁺, P⁻ or N.
+        ValueError: a bad shape, method, switch or index, or embeddings not finite.
 
     Example:
         >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])

@@ -19,14 +19,13 @@ class QuadrupletSelector:
     Every answer is that of ``select_quadruplets`` on the embeddings of the moment.
 
     Args:
-        fine, coarse, method, generator: as for ``select_quadruplets``.
+        fine, coarse, method, generator, switches: as for ``select_quadruplets``.
         embeddings: (N, D) floating point, on the CPU or CUDA; or later, by ``refresh``.
         hold: keep a prepared copy of all rows, for many small selections. Without it
             large galleries are prepared at every selection, in parts.
-        switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
 
     Attributes:
-        references: the samples that can be a reference, in order: int64, on the CPU.
+        references: int64 on the CPU, the samples that can be a reference, in order.
 
     Raises:
         HierarchyError: labels of no two levels, or without a possible reference.
@@ -63,11 +62,7 @@ class QuadrupletSelector:
         return len(self.hierarchy)
 
     def refresh(self, embeddings: Tensor) -> None:
-        """Replace all embeddings (N, D) by a copy of these; the device may change.
-
-        Raises:
-            ValueError: they are not finite floating point of shape (N, D).
-        """
+        """Replace all embeddings (N, D) by a copy of these; the device may change."""
         hierarchy = hierarchy_on_device_of(embeddings, self.hierarchy)
         if isinstance(embeddings, Tensor):
             embeddings = embeddings.detach().clone()  # updates are ours alone
@@ -92,11 +87,10 @@ class QuadrupletSelector:
         self.gallery.update(samples, now)
 
     def select(self, references: Tensor) -> Quadruplets:
-        """Complete each reference (B,) to a quadruplet.
+        """Complete each reference (B,) to a quadruplet, as ``select_quadruplets``.
 
         Raises:
-            HierarchyError: a reference without P⁺, P⁻ or N; its class is named.
-            ValueError: an index out of range, or no embeddings yet.
+            ValueError: there are no embeddings yet, or a reference cannot be one.
         """
         return complete(
             self.hierarchy, self.gallery, references, self.rule, self.generator

@@ -9,7 +9,7 @@ PAIR_BYTES = 1 << 19  # one (pairs, D) block in float64: to stay in the cache
 
 
 def describe(given: object) -> str:
-    """The dtype and the shape of a tensor, and the type of anything else."""
+    """A tensor's dtype and shape; the type of anything else."""
     if isinstance(given, Tensor):
         return f"{given.dtype} of shape {tuple(given.shape)}"
     return type(given).__name__
@@ -31,8 +31,7 @@ def check_embeddings(embeddings: Tensor) -> float:
     """The largest absolute value of (N, D) finite floating point, N, D ≥ 1.
 
     Raises:
-        ValueError: anything else; the first bad row is named. Values whose squares
-            overflow float64.
+        ValueError: anything else, and values whose squares overflow float64.
     """
     if not isinstance(embeddings, Tensor):
         raise ValueError(
