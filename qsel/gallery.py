@@ -35,27 +35,20 @@ class Points:
 class Gallery:
     """N embeddings in an order that makes every class a slice, seen from their mean.
 
-    Distances ignore a common shift, and their rounding grows with the norms.
-
-    Args:
-        embeddings: (N, D) floating point, finite, on the CPU or CUDA; a tensor over a
-            file that is mapped into memory will do.
-        order: (N,) a permutation: sample ``order[p]`` stands at place p.
-        hold: keep all rows prepared, a second copy, as small galleries always do.
-
-    Raises:
-        ValueError: what ``check_embeddings`` refuses.
+    Distances ignore a common shift, and their rounding grows with the norms. Sample
+    ``order[p]`` stands at place p. With ``hold`` all rows are kept prepared, a second
+    copy, as in a small gallery. Embeddings (N, D) may be a tensor over a file that is
+    mapped into memory; what ``check_embeddings`` refuses raises ValueError.
     """
 
     def __init__(
         self, embeddings: Tensor, order: Tensor | None = None, hold: bool = False
     ):
         largest = check_embeddings(embeddings)
-        everyone = torch.arange(len(embeddings), device=embeddings.device)
         self.embeddings = embeddings.detach()
-        self.order = everyone if order is None else order
-        self._place = torch.empty_like(everyone)
-        self._place[self.order] = everyone
+        if order is None:
+            order = torch.arange(len(embeddings), device=embeddings.device)
+        self.order, self._place = order, order.argsort()
         self._hold = hold
         self._lay_out(largest)
 

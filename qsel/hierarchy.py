@@ -11,6 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from qsel.vectors import check_indices, describe
+
 
 class HierarchyError(ValueError):
     """Labels that cannot be a two-level hierarchy."""
@@ -26,13 +28,12 @@ class Hierarchy:
     Attributes:
         fine: (N,) int64, the fine class of each sample, 0 … F-1.
         coarse_of_fine: (F,) int64, the coarse class of each fine class, 0 … C-1.
-        fine_names: F names, or the caller's numbers.
-        coarse_names: C names, or the caller's numbers.
+        fine_names, coarse_names: F and C names, or the caller's numbers.
         min_images: fine classes of fewer images give no references; 2 or more.
 
     Raises:
-        HierarchyError: labels that are not a (N,) int64 tensor, lie outside their
-            names, or leave a class without a sample.
+        HierarchyError: labels that are not (N,) int64, lie outside their names, or
+            leave a class without a sample.
 
     Example:
         >>> labels = Hierarchy.from_names(["a3", "a3", "a4"], ["sedan"] * 3)
@@ -40,8 +41,8 @@ class Hierarchy:
         ([0, 0, 0], ('a3', 'a4'))
     """
 
-    fine: Tensor  # (N,)
-    coarse_of_fine: Tensor  # (F,)
+    fine: Tensor
+    coarse_of_fine: Tensor
     fine_names: tuple[str, ...] | tuple[int, ...]
     coarse_names: tuple[str, ...] | tuple[int, ...]
     min_images: int = 2
@@ -61,8 +62,7 @@ class Hierarchy:
         """Number the classes of N samples by the order in which they first appear.
 
         Raises:
-            HierarchyError: different lengths, no sample, or a fine class that
-                stands under two coarse ones.
+            HierarchyError: unequal lengths, or a fine class under two coarse ones.
         """
         names = [tuple(dict.fromkeys(level)) for level in (fine, coarse)]
         number = [{name: i for i, name in enumerate(level)} for level in names]
@@ -78,25 +78,21 @@ class Hierarchy:
 
         Raises:
             HierarchyError: not two integer (N,) tensors on one device, or a fine class
-                that stands under two coarse ones.
+                under two coarse ones.
 
         Example:
-            >>> labels = Hierarchy.from_labels(
-            ...     torch.tensor([7, 3, 7]), torch.tensor([1, 1, 1])
-            ... )
+            >>> fine, coarse = torch.tensor([[7, 3, 7], [1, 1, 1]])
+            >>> labels = Hierarchy.from_labels(fine, coarse)
             >>> labels.fine.tolist(), labels.fine_names
             ([1, 0, 1], (3, 7))
         """
         for level, labels in (("fine", fine), ("coarse", coarse)):
-            what = type(labels).__name__
-            if isinstance(labels, Tensor):
-                what = f"{labels.dtype} of shape {tuple(labels.shape)}"
-                if labels.ndim == 1 and not labels.is_floating_point():
-                    continue
-            raise HierarchyError(
-                f"{level} labels are {what}; expected a torch tensor, integers of "
-                "shape (N,)"
-            )
+            good = isinstance(labels, Tensor) and labels.ndim == 1
+            if not good or labels.is_floating_point():
+                raise HierarchyError(
+                    f"{level} labels are {describe(labels)}; expected a torch tensor, "
+                    "integers of shape (N,)"
+                )
         if fine.device != coarse.device:
             raise HierarchyError(
                 f"fine labels on {fine.device}, coarse labels on {coarse.device}; "
@@ -143,16 +139,12 @@ class Hierarchy:
     def subset(self, samples: Tensor) -> "Hierarchy":
         """The hierarchy of some samples, renumbered so that no class is empty."""
         samples = torch.as_tensor(samples)
-        kept_fine, fine = self.fine[samples].unique(return_inverse=True)
-        kept_coarse, coarse_of_fine = self.coarse_of_fine[kept_fine].unique(
-            return_inverse=True
-        )
+        kept, fine = self.fine[samples].unique(return_inverse=True)
+        above, coarse_of_fine = self.coarse_of_fine[kept].unique(return_inverse=True)
+        fine_names = tuple(self.fine_names[i] for i in kept.tolist())
+        coarse_names = tuple(self.coarse_names[i] for i in above.tolist())
         return Hierarchy(
-            fine,
-            coarse_of_fine,
-            tuple(self.fine_names[i] for i in kept_fine.tolist()),
-            tuple(self.coarse_names[i] for i in kept_coarse.tolist()),
-            self.min_images,
+            fine, coarse_of_fine, fine_names, coarse_names, self.min_images
         )
 
     def members(self) -> list[Tensor]:
@@ -163,16 +155,12 @@ class Hierarchy:
     # --- who can be a reference --------------------------------------------------
 
     def partners(self, fine: Tensor, own: Tensor | int = 1) -> Tensor:
-        """(3, B) how many samples can be P⁺, P⁻ and N of references of fine classes.
+        """(3, B) how many samples can be P⁺, P⁻ and N, by R's fine class (B,).
 
-        Args:
-            fine: (B,) fine classes.
-            own: 1 where the reference is one of the N samples, 0 where it is not.
+        ``own`` is 1 where the reference is one of the N samples, 0 where it is not.
         """
-        of_fine, of_coarse = (
-            self.fine_size[fine],
-            self.coarse_size[self.coarse_of_fine[fine]],
-        )
+        of_fine = self.fine_size[fine]
+        of_coarse = self.coarse_size[self.coarse_of_fine[fine]]
         return torch.stack([of_fine - own, of_coarse - of_fine, len(self) - of_coarse])
 
     def lacking(self) -> dict[str, str]:
@@ -202,26 +190,25 @@ class Hierarchy:
         """The samples that can be a reference R, in order.
 
         Raises:
-            HierarchyError: nothing can be a reference, or there is one coarse class
-                only, so that no negative exists.
+            HierarchyError: there is none; why is said.
         """
         if len(self.coarse_names) < 2:
             raise HierarchyError(
                 f"only one coarse class, {self.coarse_names[0]!r}: no sample has a "
                 "negative of another coarse class; give at least two"
             )
-        usable = (self.partners(self.fine) > 0).all(0)  # (N,)
-        usable &= self.fine_size[self.fine] >= self.min_images
-        references = usable.nonzero().squeeze(1)
+        lacking = self.lacking()
+        usable = torch.tensor([name not in lacking for name in self.fine_names])  # (F,)
+        references = usable.to(self.fine.device)[self.fine].nonzero().squeeze(1)
         if not len(references):
-            name, reason = next(iter(self.lacking().items()))
+            name, reason = next(iter(lacking.items()))
             raise HierarchyError(
                 f"no sample can be a reference (for example, {name!r} {reason}); "
                 "give a coarse class with two fine classes of two images each"
             )
         return references
 
-    # --- classes as slices, and draws from them ----------------------------------
+    # --- classes as slices, and draws from them by numbers u, (B,) in [0, 1) -----
 
     @cached_property
     def fine_size(self) -> Tensor:
@@ -242,7 +229,7 @@ class Hierarchy:
     @cached_property
     def place(self) -> Tensor:
         """(N,) the place of each sample."""
-        return _inverse(self.order)
+        return self.order.argsort()
 
     @cached_property
     def _fine_order(self) -> Tensor:
@@ -252,7 +239,7 @@ class Hierarchy:
     def fine_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) first and (B,) last place, plus one, of fine classes (B,)."""
         ends = self.fine_size[self._fine_order].cumsum(0)
-        stop = ends[_inverse(self._fine_order)[fine]]
+        stop = ends[self._fine_order.argsort()[fine]]
         return stop - self.fine_size[fine], stop
 
     def coarse_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
@@ -262,69 +249,53 @@ class Hierarchy:
         return stop - self.coarse_size[coarse], stop
 
     def draw_positive_positive(self, fine: Tensor, place: Tensor, u: Tensor) -> Tensor:
-        """(B,) another sample of fine classes than that at a place, by u in [0, 1).
+        """(B,) another sample of fine classes than that at a place.
 
         A place from N on is no sample: then any of the class is drawn.
         """
-        start, stop = self.fine_slice(fine)
-        drawn = start + _pick(u, stop - start - (place < len(self)).long())
-        return self.order[drawn + (drawn >= place)]
+        own = place, place + (place < len(self)).long()
+        return self.order[_draw(u, self.fine_slice(fine), own)]
 
     def draw_positive_negative(self, fine: Tensor, u: Tensor) -> Tensor:
-        """(B,) a sample of the same coarse, but another fine class, by u in [0, 1)."""
-        return self._draw(self.coarse_slice(fine), self.fine_slice(fine), u)
+        """(B,) a sample of the same coarse, but another fine class."""
+        return self.order[_draw(u, self.coarse_slice(fine), self.fine_slice(fine))]
 
     def draw_negative(self, fine: Tensor, u: Tensor) -> Tensor:
-        """(B,) a sample of another coarse class, by u in [0, 1)."""
-        return self._draw((0, len(self)), self.coarse_slice(fine), u)
+        """(B,) a sample of another coarse class."""
+        return self.order[_draw(u, (0, len(self)), self.coarse_slice(fine))]
 
     def draw_other_fine(self, fine: Tensor, u: Tensor) -> Tensor:
-        """(B,) a sample of any other fine class, by u in [0, 1)."""
-        return self._draw((0, len(self)), self.fine_slice(fine), u)
+        """(B,) a sample of any other fine class."""
+        return self.order[_draw(u, (0, len(self)), self.fine_slice(fine))]
 
     def draw_sibling(self, fine: Tensor, u: Tensor) -> Tensor:
-        """(B,) another fine class of the same coarse class, by u in [0, 1)."""
+        """(B,) another fine class of the same coarse class."""
         siblings, coarse = self.coarse_of_fine.bincount(), self.coarse_of_fine[fine]
-        first = siblings.cumsum(0)[coarse] - siblings[coarse]
-        drawn = first + _pick(u, siblings[coarse] - 1)
-        return self._fine_order[drawn + (drawn >= _inverse(self._fine_order)[fine])]
-
-    def _draw(self, among: tuple, without: tuple, u: Tensor) -> Tensor:
-        """(B,) a sample at places of one slice, but for another within it."""
-        size = without[1] - without[0]
-        drawn = among[0] + _pick(u, among[1] - among[0] - size)
-        return self.order[drawn + size * (drawn >= without[0])]
+        stop, own = siblings.cumsum(0)[coarse], self._fine_order.argsort()[fine]
+        drawn = _draw(u, (stop - siblings[coarse], stop), (own, own + 1))
+        return self._fine_order[drawn]
 
 
-def _pick(u: Tensor, count: Tensor) -> Tensor:
-    """(B,) a whole number in 0 … count-1."""
-    return (u * count).long().clamp_max(count - 1)
-
-
-def _inverse(order: Tensor) -> Tensor:
-    """(N,) where each number stands in a permutation (N,)."""
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
+def _draw(u: Tensor, among: tuple, without: tuple) -> Tensor:
+    """(B,) a place in one slice, but for another within it."""
+    size = without[1] - without[0]
+    count = among[1] - among[0] - size
+    drawn = among[0] + (u * count).long().clamp_max(count - 1)
+    return drawn + size * (drawn >= without[0])
 
 
 def _check(labels: Tensor, names: tuple, level: str) -> None:
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise HierarchyError(
-            f"{level} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
-            "expected int64 of shape (N,)"
+            f"{level} labels are {describe(labels)}; expected int64 of shape (N,)"
         )
     if not len(labels):
         raise HierarchyError("no samples: a hierarchy needs a labelled image")
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise HierarchyError(f"two {level} classes are named {twice!r}; rename one")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(names):
-        raise HierarchyError(
-            f"{level} labels run from {low} to {high}, but there are {len(names)} "
-            f"{level} names; labels index the names from 0"
-        )
+    why = f"there are {len(names)} {level} names"
+    check_indices(f"{level} labels", labels, len(names), why, HierarchyError)
     if (empty := labels.bincount(minlength=len(names)) == 0).any():
         name = names[int(empty.nonzero()[0])]
         raise HierarchyError(f"{level} class {name!r} has no sample; leave it out")

@@ -2,14 +2,16 @@
 
 Every function takes embeddings of shape (B, D), one row a sample: R, P⁺, P⁻ and N in
 this order where it takes quadruplets. It returns a scalar in float32 (float64 for
-float64 input); where there is a ``reduction``, "mean", "sum" or "none" over the batch.
-Distances are l2 norms, D_ij = ‖f(x_i) - f(x_j)‖₂ (footnote 4), margins are in units of
-distance, and all gradients are finite at D = 0. Bad input raises ValueError.
+float64 input); with reduction="none" instead of "mean" or "sum", (B,) values. Distances
+are l2 norms (footnote 4) and margins are in units of distance: ``margin1`` is m₁ = t₁,
+``margin2`` is m₂ = t₂. All gradients are finite at D = 0. Bad input raises ValueError.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from qsel.vectors import check_indices, describe
 
 # The paper's values (§4).
 MARGIN1, MARGIN2 = 0.7, 0.3  # m₁ = t₁, m₂ = t₂
@@ -18,10 +20,7 @@ GLOBAL_WEIGHT = 1.0  # η; λ_g1 and λ_g2 are 1 as well
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) row-wise l2 distances, D = ‖a - b‖₂ (footnote 4 of the paper).
-
-    Half-precision input is widened to float32 first. The gradient at D = 0 is 0,
-    where the square root of a sum of squares would give NaN.
+    """(B,) row-wise l2 distances, D = ‖a - b‖₂; at D = 0 their gradient is 0.
 
     Example:
         >>> distance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
@@ -32,19 +31,12 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def contrastive_loss(
-    a: Tensor,
-    b: Tensor,
-    same: Tensor,
-    margin: float = 1.0,
-    reduction: str = "mean",
+    a: Tensor, b: Tensor, same: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """Contrastive loss of pairs, equation (1), after Hadsell et al. 2006.
 
-    L = y D² + (1 - y) [α - D]₊²
-
-    Args:
-        same: (B,) the label y: 1 or True where the pair shares its class.
-        margin: α.
+    L = y D² + (1 - y) [α - D]₊², with α the margin and y = ``same``, (B,): 1 or True
+    where the pair shares its class.
 
     Example:
         >>> a, b = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.0]])
@@ -66,10 +58,7 @@ def triplet_loss(
 ) -> Tensor:
     """Triplet loss on squared distances, equation (2).
 
-    L = [D²(R,P) - D²(R,N) + m]₊
-
-    Args:
-        margin: m, in units of squared distance.
+    L = [D²(R,P) - D²(R,N) + m]₊, with the margin m in units of squared distance.
 
     Example:
         >>> r, p, n = torch.tensor([[[0.0]], [[1.0]], [[2.0]]])
@@ -97,15 +86,10 @@ def global_loss(
         + λ_g2 [μ(P⁻) - μ(N) + t₂]₊
 
     μ and σ² are the mean and the variance, over the batch, of the distances from R.
-    The paper does not say which variance. By default it is the biased one (divided by
-    B), so that a batch of one has variance 0.
-
-    Args:
-        margin1, margin2: t₁ and t₂.
-        weight1, weight2: λ_g1 and λ_g2.
-        variance: "biased"; "unbiased" (divided by B - 1); or "squared", the biased
-            variance of D²/4, as in the global loss that the paper builds on (Kumar et
-            al. 2016).
+    ``weight1`` is λ_g1, ``weight2`` is λ_g2. The paper does not say which variance:
+    "biased" (divided by B) gives a batch of one 0, "unbiased" divides by B - 1, and
+    "squared" is the biased variance of D²/4, as in the global loss that the paper
+    builds on (Kumar et al. 2016).
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
@@ -134,22 +118,17 @@ def classification_loss(
     L = -λ_c1 log softmax(coarse scores)[c₁] - λ_c2 log softmax(fine scores)[c₂]
 
     The paper's text and formula give the two heads each other's letters; here the
-    coarse head scores the coarse classes. By the formula, λ_c1 weighs the coarse sum.
-
-    Args:
-        coarse_scores, fine_scores: (B, C) and (B, F) scores of the classes.
-        coarse, fine: (B,) int64 labels.
-        coarse_weight, fine_weight: λ_c1 and λ_c2.
+    coarse head scores the coarse classes. By the formula, λ_c1 = ``coarse_weight``
+    weighs the coarse sum, and λ_c2 = ``fine_weight`` the fine one. The scores are
+    (B, C) and (B, F), the labels (B,) int64.
 
     Example:
         >>> label = torch.tensor([0])
         >>> classification_loss(torch.zeros(1, 2), torch.zeros(1, 4), label, label)
         tensor(0.4020)
     """
-    _check_scores("coarse", coarse_scores, coarse)
-    _check_scores("fine", fine_scores, fine)
-    coarse_term = F.cross_entropy(_widen(coarse_scores), coarse, reduction="none")
-    fine_term = F.cross_entropy(_widen(fine_scores), fine, reduction="none")
+    coarse_term = _cross_entropy("coarse", coarse_scores, coarse)
+    fine_term = _cross_entropy("fine", fine_scores, fine)
     return _reduce(coarse_weight * coarse_term + fine_weight * fine_term, reduction)
 
 
@@ -169,11 +148,9 @@ def joint_loss(
     L = [1 - D(R,P⁻) / (D(R,P⁺) + m₁ - m₂)]₊ + [1 - D(R,N) / (D(R,P⁻) + m₂)]₊
         + L_C1,C2(x^R)
 
-    Args:
-        classification: (B,) values of equation (4) for R, or 0 to leave it out.
-        margin1, margin2: m₁ and m₂.
-        first_margin: "difference" puts m₁ - m₂ into the first fraction, as the
-            formula does; "derived" puts m₁, as the inequality before it would.
+    ``classification`` is (B,) values of equation (4) for R, or 0 to leave it out. The
+    ``first_margin`` "difference" puts m₁ - m₂ into the first fraction, as the formula
+    does; "derived" puts m₁, as the inequality before it would.
 
     Example:
         >>> r, pp = torch.zeros(1, 1), torch.tensor([[0.6]])
@@ -206,23 +183,15 @@ def combined_loss(
 ) -> Tensor:
     """The whole objective, equation (6): L = Σ_i L_joint(Q_i) + η L_global(Q).
 
-    The paper sums over the batch and does not give the batch size; "mean" is the
-    default here, so that the step does not grow with the batch.
-
-    Args:
-        classification, first_margin: see ``joint_loss``.
-        margin1, margin2: m₁ and t₁, m₂ and t₂.
-        global_weight: η.
-        reduction: "mean", or "sum" as printed.
-        variance: see ``global_loss``.
+    ``global_weight`` is η. The paper sums over the batch and does not give its size;
+    "mean" is the default here, so that the step does not grow with the batch.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
         >>> combined_loss(r, near, near, far)  # (5): 1 - 1/1.4, (3): 0.4
         tensor(0.6857)
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}; expected 'mean' or 'sum'")
+    _check_choice("reduction", reduction, "mean", "sum")
     four = (reference, positive_positive, positive_negative, negative)
     joint = joint_loss(*four, classification, margin1, margin2, first_margin, reduction)
     whole = global_loss(*four, margin1, margin2, variance=variance)
@@ -243,10 +212,7 @@ def _above_zero(x: Tensor) -> Tensor:
 
 
 def _variance(d: Tensor, kind: str) -> Tensor:
-    if kind not in ("biased", "unbiased", "squared"):
-        raise ValueError(
-            f"variance={kind!r}; expected 'biased', 'unbiased' or 'squared'"
-        )
+    _check_choice("variance", kind, "biased", "unbiased", "squared")
     if kind == "unbiased" and len(d) == 1:
         raise ValueError(
             "the unbiased variance of a single quadruplet is undefined; give a batch "
@@ -257,11 +223,7 @@ def _variance(d: Tensor, kind: str) -> Tensor:
 
 
 def _first_margin(margin1: float, margin2: float, kind: str) -> float:
-    if kind not in ("difference", "derived"):
-        raise ValueError(
-            f"first_margin={kind!r}; expected 'difference' (m1 - m2, as printed) or "
-            "'derived' (m1)"
-        )
+    _check_choice("first_margin", kind, "difference", "derived")
     margin = margin1 - margin2 if kind == "difference" else margin1
     if margin < 0 or margin2 < 0:
         raise ValueError(
@@ -273,20 +235,22 @@ def _first_margin(margin1: float, margin2: float, kind: str) -> float:
 
 
 def _reduce(values: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+    _check_choice("reduction", reduction, "mean", "sum", "none")
     return values if reduction == "none" else getattr(values, reduction)()
+
+
+def _check_choice(name: str, given: str, *known: str) -> None:
+    if given not in known:
+        *others, last = map(repr, known)
+        expected = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{name}={given!r}; expected {expected}")
 
 
 def _check_rows(a: Tensor, b: Tensor) -> None:
     for name, x in (("first", a), ("second", b)):
-        what = (
-            f"{x.dtype} of shape {tuple(x.shape)}"
-            if isinstance(x, Tensor)
-            else (f"a {type(x).__name__}")
-        )
-        good = isinstance(x, Tensor) and x.ndim == 2 and x.is_floating_point()
-        if not good or len(x) == 0:
+        tensor = isinstance(x, Tensor)
+        if not tensor or x.ndim != 2 or not x.is_floating_point() or not len(x):
+            what = describe(x) if tensor else f"a {describe(x)}"
             raise ValueError(
                 f"the {name} embeddings are {what}; expected a torch tensor, "
                 "floating point of shape (B, D) with B of at least 1"
@@ -301,7 +265,7 @@ def _check_shape(name: str, given: Tensor, d: Tensor, what: str) -> None:
         )
 
 
-def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
+def _cross_entropy(level: str, scores: Tensor, labels: Tensor) -> Tensor:
     good = scores.ndim == 2 and len(scores) and labels.dtype == torch.int64
     if not good or labels.shape != scores.shape[:1]:
         raise ValueError(
@@ -310,9 +274,8 @@ def _check_scores(level: str, scores: Tensor, labels: Tensor) -> None:
             "of at least 1"
         )
     # On CUDA looking would wait for the device, which refuses such labels itself.
-    classes = scores.shape[1]
-    if not labels.is_cuda and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(
-            f"{level} labels run from {int(labels.min())} to {int(labels.max())}, but "
-            f"there are {classes} {level} scores a sample"
-        )
+    if not labels.is_cuda:
+        classes = scores.shape[1]
+        why = f"there are {classes} {level} scores a sample"
+        check_indices(f"{level} labels", labels, classes, why)
+    return F.cross_entropy(_widen(scores), labels, reduction="none")

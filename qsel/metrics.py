@@ -1,7 +1,9 @@
 """How good an embedding is on classes it never saw: Recall@K, NMI, MAP@R.
 
 All three ask the same question of the same space: do images of one fine class lie
-together?
+together? They take embeddings (N, D), floating point, and integer labels (N,), and
+return fractions from 0 to 1. A query is left out of its neighbours by its index.
+Embeddings or labels that do not fit raise ValueError.
 """
 
 import math
@@ -14,7 +16,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
 from qsel.search import nearest_others
-from qsel.vectors import check_embeddings
+from qsel.vectors import check_embeddings, describe
 
 KS = (1, 2, 4, 8)  # the columns of the paper's Table 1
 
@@ -24,19 +26,11 @@ def recall_at_k(
 ) -> dict[int, float]:
     """Recall@K: the share of samples with one of their class among the K nearest.
 
-    R@K = (1/N) Σ_i 1[some of the K nearest others of i shares its label] (§4). The
-    query is left out by its index. This is not precision at K.
-
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) integer labels.
-        ks: the values of K, each from 1 to N - 1.
-
-    Returns:
-        K → recall, a fraction from 0 to 1.
+    R@K = (1/N) Σ_i 1[some of the K nearest others of i shares its label] (§4), by K.
+    This is not precision at K.
 
     Raises:
-        ValueError: shapes that do not fit, a K out of range, or bad embeddings.
+        ValueError: a K that is not from 1 to N - 1.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
@@ -49,16 +43,9 @@ def recall_at_k(
 
 
 def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
-    """What Recall@1 is made of: hits and images of each class.
+    """What Recall@1 is made of: images and hits of each class, in order of the labels.
 
     R@1 = Σ_c hits_c / Σ_c images_c; a bootstrap over the classes needs no more.
-
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) integer labels.
-
-    Returns:
-        "images" and "R@1", each with one count a class, in the order of the labels.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
@@ -80,24 +67,14 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
     class] (Musgrave et al. 2020). Samples alone in their class have no R and are left
     out.
 
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) integer labels.
-
-    Returns:
-        A fraction from 0 to 1.
-
     Raises:
-        ValueError: as ``recall_at_k``, or every class has a single sample.
+        ValueError: every class has a single sample.
 
     Example:
         >>> map_at_r(torch.tensor([[0.0], [0.1], [9.0]]), torch.tensor([0, 0, 1]))
         1.0
     """
-    _check_labels(embeddings, labels)
-    r = _others_of_class(embeddings, labels)
-    hit = _same_class_neighbors(embeddings, labels, int(r.max()))
-    return _average_precision(hit, r)
+    return retrieval(embeddings, labels, ks=(1,))["MAP@R"]
 
 
 def retrieval(
@@ -105,10 +82,8 @@ def retrieval(
 ) -> dict[str, float]:
     """Recall@K and MAP@R from one search: "R@K" for each K, and "MAP@R".
 
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) integer labels.
-        ks: the values of K, each from 1 to N - 1.
+    Raises:
+        ValueError: as ``recall_at_k`` and ``map_at_r``.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
@@ -117,29 +92,28 @@ def retrieval(
     """
     _check_labels(embeddings, labels)
     _check_ks(ks)
-    r = _others_of_class(embeddings, labels)
+    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
+    r = sizes[dense].to(embeddings.device) - 1  # (N,) others of the sample's class
+    if not r.any():
+        raise ValueError(
+            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
+            "of two"
+        )
     hit = _same_class_neighbors(embeddings, labels, max(*ks, int(r.max())))
     found = {f"R@{k}": share for k, share in _recall(hit, ks).items()}
-    return found | {"MAP@R": _average_precision(hit[:, : int(r.max())], r)}
+    hit = hit[:, : int(r.max())]
+    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
+    right = hit.double() * (rank <= r[:, None])  # (N, R)
+    average = (right.cumsum(1) / rank * right).sum(1) / r.clamp_min(1)  # (N,)
+    return found | {"MAP@R": average[r > 0].mean().item()}
 
 
 def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
     """NMI between the labels and k-means clusters, k the number of classes.
 
     NMI = 2 I(labels; clusters) / (H(labels) + H(clusters)) (the arithmetic mean).
-    It depends on the seed of k-means: report the spread over several. The scale of the
-    embeddings does not matter.
-
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) integer labels.
-        seed: of k-means++ (one start).
-
-    Returns:
-        A fraction from 0 to 1.
-
-    Raises:
-        ValueError: as ``recall_at_k``.
+    It depends on the seed of k-means++ (one start): report the spread over several. The
+    scale of the embeddings does not matter.
 
     Example:
         >>> nmi(torch.tensor([[0.0], [0.1], [9.0], [9.1]]), torch.tensor([0, 0, 1, 1]))
@@ -166,26 +140,6 @@ def _recall(hit: Tensor, ks: Sequence[int]) -> dict[int, float]:
     return {k: hit[:, :k].any(1).double().mean().item() for k in ks}
 
 
-def _others_of_class(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """(N,) R, the number of others of each sample's class."""
-    _, dense, sizes = labels.unique(return_inverse=True, return_counts=True)
-    r = sizes[dense].to(embeddings.device) - 1
-    if not r.any():
-        raise ValueError(
-            f"all {len(labels)} samples are alone in their class; MAP@R needs a class "
-            "of two"
-        )
-    return r
-
-
-def _average_precision(hit: Tensor, r: Tensor) -> float:
-    """MAP@R from whether each of the R nearest, nearest first, is of the class."""
-    rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)  # (R,)
-    right = hit.double() * (rank <= r[:, None])  # (N, R)
-    average = (right.cumsum(1) / rank * right).sum(1) / r.clamp_min(1)  # (N,)
-    return average[r > 0].mean().item()
-
-
 def _check_ks(ks: Sequence[int]) -> None:
     if not ks or min(ks) < 1:
         raise ValueError(f"ks={tuple(ks)}; expected at least one K, from 1 to N - 1")
@@ -194,14 +148,11 @@ def _check_ks(ks: Sequence[int]) -> None:
 def _check_labels(embeddings: Tensor, labels: Tensor) -> float:
     """Refuse labels that do not fit; returns the largest value of the embeddings."""
     largest = check_embeddings(embeddings)
-    if not isinstance(labels, Tensor):
+    tensor, shape = isinstance(labels, Tensor), embeddings.shape[:1]
+    if not tensor or labels.shape != shape or labels.is_floating_point():
+        what = describe(labels) if tensor else f"a {describe(labels)}"
         raise ValueError(
-            f"labels are a {type(labels).__name__}; expected a torch tensor "
-            "(torch.as_tensor makes one)"
-        )
-    if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
-        raise ValueError(
-            f"labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
-            f"integers of shape ({len(embeddings)},), one for each embedding"
+            f"labels are {what}; expected integers of shape {tuple(shape)} in a torch "
+            "tensor, one for each embedding"
         )
     return largest

@@ -13,7 +13,7 @@ from torch import Tensor
 from qsel.gallery import Gallery
 from qsel.hierarchy import Hierarchy, HierarchyError
 from qsel.selection import Quadruplets, Rule, complete
-from qsel.vectors import check_embeddings
+from qsel.vectors import check_embeddings, check_indices
 
 try:
     from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
@@ -28,28 +28,24 @@ except ModuleNotFoundError as error:
 class QuadrupletMiner(BaseMiner):
     """A miner of quadruplets: anchor, positive, near negative P⁻, far negative N.
 
-    Called like every miner of the library, with fine labels:
-    ``miner(embeddings, labels)`` searches the batch, and
-    ``miner(embeddings, labels, ref_emb, ref_labels)`` searches ``ref_emb``, say the
-    embeddings of the whole training set. There an older embedding of the anchor itself
-    is a sample like any other.
+    Like every miner of the library it takes fine labels: ``miner(embeddings, labels)``
+    searches the batch, and ``miner(embeddings, labels, ref_emb, ref_labels)`` searches
+    ``ref_emb``, say the embeddings of the whole training set. There an older embedding
+    of the anchor itself is a sample like any other.
 
-    Samples that lack a partner are no anchors; ``left_out`` counts those of the last
-    call. ``quadruplets`` holds what was found in it.
+    Samples that lack a partner are no anchors; ``left_out`` counts them, and
+    ``quadruplets`` holds what was found, in the last call.
 
     Args:
         coarse_of_fine: (F,) int64, the coarse class of each fine label from 0 on.
-        method: "random", "method1", "method2" or "hardest_negative".
-        generator: a CPU generator for what is drawn at random; by default torch's own.
+        method, generator, switches: as for ``select_quadruplets``.
         coarse_order: as for ``triplets``.
         distance: of the library, as the loss has it: LpDistance with p=2 (its default,
             of unit vectors) or CosineSimilarity, which has the same order.
-        switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
 
     Raises:
         HierarchyError: one coarse class only.
-        ValueError: an unknown method or switch, another distance, labels out of range,
-            or embeddings that are not finite.
+        ValueError: a bad method, switch or distance; in a call, labels or embeddings.
 
     Example:
         >>> distance = LpDistance(normalize_embeddings=False)
@@ -103,8 +99,7 @@ class QuadrupletMiner(BaseMiner):
         usable = (counts > 0).all(0) & (known[fine] == labels)
         anchors = usable.nonzero().squeeze(1)
         self.left_out = len(labels) - len(anchors)
-        self.quadruplets = None
-        guests = None
+        self.quadruplets = guests = None
         if not itself:
             check_embeddings(embeddings)
             guests = self.distance.maybe_normalize(embeddings), fine[anchors]
@@ -117,12 +112,8 @@ class QuadrupletMiner(BaseMiner):
         return triplets(*self.quadruplets.stack(), self.coarse_order)
 
     def _coarse(self, labels: Tensor) -> Tensor:
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= len(self.coarse_of_fine):
-            raise ValueError(
-                f"labels run from {low} to {high}, but coarse_of_fine has "
-                f"{len(self.coarse_of_fine)} fine classes; labels index it from 0"
-            )
+        n = len(self.coarse_of_fine)
+        check_indices("labels", labels, n, f"coarse_of_fine has {n} fine classes")
         return self.coarse_of_fine.to(labels.device)[labels]
 
 
@@ -133,18 +124,12 @@ def triplets(
     negative: Tensor,
     coarse_order: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Index tuples for the library's losses: (R, P⁺, P⁻) and (R, P⁺, N).
+    """Anchors, positives and negatives for the library's losses, from (B,) indices.
 
-    They keep to the fine labels: a positive has the anchor's, a negative another. So
-    every loss can take them, also one that makes pairs of them.
-
-    Args:
-        reference, positive_positive, positive_negative, negative: (B,) indices.
-        coarse_order: add (R, P⁻, N), the second hinge of equation (5), for losses of
-            triplets. A loss of pairs would both draw and push P⁻.
-
-    Returns:
-        Anchors, positives and negatives, (2·B,) or (3·B,) each.
+    (R, P⁺, P⁻) and (R, P⁺, N) keep to the fine labels, so every loss can take them,
+    also one that makes pairs of them: (2·B,) each. ``coarse_order`` adds (R, P⁻, N),
+    the second hinge of equation (5), for losses of triplets: (3·B,). A loss of pairs
+    would both draw and push P⁻.
 
     Example:
         >>> images = torch.arange(8).view(4, 2)  # two R, two P⁺, two P⁻, two N
@@ -157,5 +142,4 @@ def triplets(
         (reference, positive_negative, negative),
     ]
     parts = zip(*three[: 2 + coarse_order], strict=True)
-    anchors, positives, negatives = (torch.cat(part) for part in parts)
-    return anchors, positives, negatives
+    return tuple(torch.cat(part) for part in parts)

@@ -12,8 +12,7 @@ class Head(nn.Module):
 
     Args:
         features: width of the trunk's output.
-        coarse_classes: C, outputs of the coarse head (g in the paper's text).
-        fine_classes: F, outputs of the fine head (h in the paper's text).
+        coarse_classes, fine_classes: C and F, the outputs of the paper's g and h.
         embedding_dim: D, the last fully connected layer.
         dropout: in front of that layer.
         normalise: embeddings of unit length.
@@ -56,11 +55,7 @@ class Head(nn.Module):
 
         x → (x - mean) S^(-1/2), with S = share · Σ + (1 - share) · diag(Σ) and Σ the
         covariance of the training features: share 0 scales each feature by itself,
-        share 1 whitens them.
-
-        Args:
-            features: (N, features) of the training set, N of at least 2.
-            share: from 0 to 1.
+        share 1 whitens them. N of (N, features) is at least 2.
         """
         x = features.double()
         covariance = x.T.cov()

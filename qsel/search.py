@@ -24,10 +24,6 @@ TILE = 64  # columns whose minimum is looked at first
 FEW = 32  # candidates a row whose measuring costs little beside the product
 
 
-class _ManyDoubts(Exception):
-    """More candidates are in doubt than should be measured one by one."""
-
-
 def nearest(
     gallery: Gallery, q: Points, k: int = 1, skip: Slices | None = None
 ) -> Tensor:
@@ -50,7 +46,7 @@ def nearest(
         for i, j in _blocks(start, stop, rows):
             slices = start[i:j] - first, stop[i:j] - first
             row, place, *bounds, many = _nominate(
-                gallery, q[i:j], columns, slices, limits[i:j], few, space
+                q[i:j], columns, slices, limits[i:j], few, space
             )
             found.append((row + i, place + first, *bounds))
             left[i:j] += many
@@ -93,9 +89,8 @@ def choose(
         sphere = None if radius is None else radius[rows]
         here, centre = q[rows], around and around[rows]
         most = max(len(gallery), FEW * len(rows))
-        try:
-            found = _choose(gallery, here, *slices, sphere, centre, furthest, most)
-        except _ManyDoubts:
+        found = _choose(gallery, here, *slices, sphere, centre, furthest, most)
+        if found is None:
             thin, slices = gallery.without_copies(1, *slices)
             here = gallery.in_float64(here)
             centre = centre and gallery.in_float64(centre)
@@ -106,8 +101,8 @@ def choose(
 
 def _choose(
     gallery, q, among, without, radius, around, furthest, most=math.inf
-) -> Tensor:
-    """The same for some points, unless more pairs than ``most`` are in doubt."""
+) -> Tensor | None:
+    """The same for some points; none where more pairs than ``most`` are in doubt."""
     d, error = _distances(gallery, q, *among)  # (B, M)
     place = among[0][:, None] + torch.arange(d.shape[1], device=d.device)
     left_out = (place >= without[0][:, None]) & (place < without[1][:, None])
@@ -120,7 +115,7 @@ def _choose(
         row, column = ((gap.abs() <= 2 * slack) & allowed).nonzero(as_tuple=True)
         allowed &= gap > 0
         if len(row) > most:
-            raise _ManyDoubts
+            return None
         exact = _measure(gallery, centre, row, gallery.order[place[row, column]])
         allowed[row, column] = exact > radius[row]
     d = (-d if furthest else d).masked_fill(~allowed, torch.inf)
@@ -128,28 +123,20 @@ def _choose(
     best = (d + error).amin(1, keepdim=True)
     row, column = ((d - error <= best) & allowed).nonzero(as_tuple=True)
     if len(row) > most:
-        raise _ManyDoubts
+        return None
     zero = q.squares.new_zeros(len(q))  # all that is left of a row is in doubt
-    return _rank(
-        gallery, q, row, place[row, column], zero[row], zero, 1, -1 if furthest else 1
-    )[0][:, 0]
+    sign = -1 if furthest else 1
+    chosen, _ = _rank(gallery, q, row, place[row, column], zero[row], zero, 1, sign)
+    return chosen[:, 0]
 
 
-def _nominate(
-    gallery: Gallery,
-    q: Points,
-    columns: tuple[Tensor, Tensor],
-    skip: Slices,
-    limits: Tensor,
-    few: int,
-    space: Tensor,
-) -> tuple[Tensor, ...]:
+def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
     """What the bound cannot rule out among (M,) columns: rows, columns, bounds.
 
-    The product comes with each column's slack taken off: a lower bound, up to what
-    is common to its row. Limits (B, k), the lowest upper bounds, are lowered, and
-    only tiles whose minimum reaches them are looked into. A row of more than a few
-    candidates is left: (B,) their number, and its limit becomes -inf.
+    The product, written into ``space``, comes with each column's slack taken off: a
+    lower bound, up to what is common to its row. Limits (B, k), the lowest upper
+    bounds, are lowered, and only tiles whose minimum reaches them are looked into. A
+    row of more than ``few`` candidates is left: (B,) their number; its limit is -inf.
     """
     x, squares = columns
     k, m, dtype = limits.shape[1], len(x), x.dtype
@@ -160,8 +147,8 @@ def _nominate(
     slack = 2 * relative * squares + absolute  # (M,)
     d = space[: len(q) * width].view(len(q), width)
     start, stop = (place.clamp(0, m) for place in skip)
-    lo, hi = int(start.max()), int(stop.min())  # all rows skip what is between
-    hi = max(lo, hi)
+    lo = int(start.max())  # all rows skip what is from here …
+    hi = max(lo, int(stop.min()))  # … to there
     bias = (squares - slack).to(dtype)
     product(q.x, x[:lo], bias[:lo], d[:, :lo])
     product(q.x, x[hi:], bias[hi:], d[:, hi:m])
@@ -172,7 +159,11 @@ def _nominate(
     lowest = tiles.amin(2)  # (B, T)
     reach = pad((2 * slack).to(dtype), (0, width - m)).view(-1, tile).amax(1)
     own = (2 * relative * q.squares).to(dtype)[:, None]
-    limits.copy_(_smallest(torch.cat([limits, lowest + reach + own], 1), k))
+    upper = torch.cat([limits, lowest + reach + own], 1)
+    if k == 1:
+        limits.copy_(upper.amin(1, keepdim=True))
+    else:
+        limits.copy_(upper.topk(k, largest=False).values)
     limit = limits[:, -1:].clamp_max(torch.finfo(dtype).max)
     opened = lowest <= limit
     many = torch.zeros_like(q.which)
@@ -206,16 +197,7 @@ def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
     return chosen, (row[pair], place[pair], low[pair], slack[pair])
 
 
-def _rank(
-    gallery: Gallery,
-    q: Points,
-    row: Tensor,
-    place: Tensor,
-    d: Tensor,
-    error: Tensor,
-    k: int,
-    sign: int = 1,
-) -> tuple[Tensor, Tensor]:
+def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
     """(B, k) the best samples of some pairs, and which pairs they are; or -1.
 
     Only pairs are measured that d (P,), off by up to a row's error (B,), leaves in
@@ -247,9 +229,7 @@ def _measure(gallery: Gallery, q: Points, row: Tensor, samples: Tensor) -> Tenso
     return squared_distances(q.given, q.which[row], gallery.embeddings, samples)
 
 
-def _distances(
-    gallery: Gallery, q: Points, start: Tensor, stop: Tensor
-) -> tuple[Tensor, Tensor]:
+def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
     """(B, M) approximate squared distances to some places, and their error bounds.
 
     Distances are infinite beyond the end of a slice.
@@ -283,37 +263,19 @@ def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
         if begin < i and (j - begin > most or j - i >= most / 2):
             blocks.append((begin, i))
             begin = i
-        for _ in range((j - begin) // most):
-            blocks.append((begin, begin + most))
-            begin += most
-        if j - begin >= most / 2:
-            blocks.append((begin, j))
-            begin = j
+        while j - begin >= most / 2:
+            blocks.append((begin, min(j, begin + most)))
+            begin = blocks[-1][1]
     if begin < len(start):
         blocks.append((begin, len(start)))
     return blocks
 
 
-def _smallest(d: Tensor, k: int) -> Tensor:
-    """(B, k) the k smallest of each row, ascending; infinite where there are fewer."""
-    if k == 1:
-        return d.amin(1, keepdim=True)
-    return pad(d, (0, max(0, k - d.shape[1])), value=torch.inf).topk(k, largest=False)[
-        0
-    ]
-
-
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:
-    """The k nearest other samples of every sample, nearest first.
+    """(N, k) the k nearest other samples of every sample, ties to the lowest.
 
-    The sample itself is left out by its index, so copies of it are found.
-
-    Args:
-        embeddings: (N, D) floating point.
-        k: neighbours a sample, at most N - 1.
-
-    Returns:
-        (N, k) int64 indices; ties go to the lowest.
+    The sample itself is left out by its index, so copies of it are found. Nearest
+    first, for embeddings (N, D).
 
     Raises:
         ValueError: k is not between 1 and N - 1, or the embeddings are not finite.

@@ -34,7 +34,7 @@ from torch import Tensor
 from qsel import search
 from qsel.gallery import Gallery, Points, Slices
 from qsel.hierarchy import Hierarchy, HierarchyError
-from qsel.vectors import squared_distances
+from qsel.vectors import check_indices, describe, squared_distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,20 +151,11 @@ def _sibling_classes(r: References, own_rule: str) -> tuple[Slices, Slices]:
 # --- the way in -----------------------------------------------------------------------
 
 METHODS = tuple(RULES)
-SWITCHES = {
-    "negative": ("nearest", "random"),
-    "siblings": ("own rule", "all", "drawn", "coarse"),
-    "fallback": ("furthest", "nearest"),
-}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A method and its switches.
-
-    Raises:
-        ValueError: an unknown method or switch; what is known is named.
-    """
+    """A method and its switches; unknown ones raise ValueError."""
 
     method: str = "method2"
     negative: str = "nearest"
@@ -172,7 +163,13 @@ class Rule:
     fallback: str = "furthest"
 
     def __post_init__(self):
-        for name, known in ({"method": METHODS} | SWITCHES).items():
+        choices = {
+            "method": METHODS,
+            "negative": ("nearest", "random"),
+            "siblings": ("own rule", "all", "drawn", "coarse"),
+            "fallback": ("furthest", "nearest"),
+        }
+        for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(
                     f"{name}={value!r}; expected one of {', '.join(known)}"
@@ -209,31 +206,23 @@ def select_quadruplets(
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
-    N = argmin over other coarse classes of ‖f(x_R) - f(x_N)‖₂ (§3.3) for all methods
-    but random; P⁺ and P⁻ as the module's text says. The search is exact: it agrees
-    with float64 brute force.
+    The rules are those of the module's text. The search is exact: it agrees with
+    float64 brute force.
 
     Args:
-        embeddings: (N, D) floating point, on the CPU or CUDA. May be None for random,
-            which does not look at them.
-        fine: (N,) integer fine labels; any numbers.
-        coarse: (N,) integer coarse labels; any numbers.
+        embeddings: (N, D) floating point, on the CPU or CUDA, where the quadruplets
+            will be; None will do for random.
+        fine, coarse: (N,) integer labels; any numbers.
         references: (B,) int64 indices of the references R.
         method: "random", "method1", "method2" or "hardest_negative".
-        generator: a CPU generator for what is drawn at random (everything in random,
-            the positives in hardest_negative, P⁻'s fine class in method2).
+        generator: a CPU generator for what is drawn; by default torch's own.
         negative: "nearest" or "random"; of methods 1 and 2.
         siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
         fallback: "furthest" or "nearest"; of method 1.
 
-    Returns:
-        Quadruplets on the device of the embeddings, or of the labels without them.
-
     Raises:
-        HierarchyError: a fine class under two coarse ones, or a reference without
-            P⁺, P⁻ or N; its class is named.
-        ValueError: bad shapes, an unknown method or switch, an index out of range, or
-            NaN or infinite embeddings; the row is named.
+        HierarchyError: labels of no two levels, or a reference without P⁺, P⁻ or N.
+        ValueError: a bad shape, method, switch or index, or embeddings not finite.
 
     Example:
         >>> points = torch.tensor([[0.0], [0.5], [4.0], [2.5], [2.0]])
@@ -260,19 +249,10 @@ def complete(
     generator: torch.Generator | None = None,
     guests: tuple[Tensor, Tensor] | None = None,
 ) -> Quadruplets:
-    """Complete references (B,) to quadruplets of a gallery that stands ready.
+    """As ``select_quadruplets``, from a gallery that stands in the hierarchy's order.
 
-    Args:
-        hierarchy: of N samples.
-        gallery: their embeddings, in the order of the hierarchy; random needs none.
-        references: (B,) int64 samples.
-        rule: how.
-        generator: a CPU generator for what is drawn at random.
-        guests: points (P, D) from elsewhere, and fine classes (B,): the references are
-            numbers of these points, and no sample is left out as being R itself.
-
-    Raises:
-        HierarchyError, ValueError: as ``select_quadruplets``, for the references.
+    With guests, points (P, D) from elsewhere and fine classes (B,), the references are
+    numbers of these points, and no sample is left out as being R itself.
     """
     if gallery is None and rule.method != "random":
         raise ValueError(
@@ -292,9 +272,8 @@ def complete(
     # By class, so that references that search the same places stand together.
     by_class = hierarchy.fine_slice(fine)[0].argsort(stable=True)
     for some in by_class.split(search.QUERIES):
-        points = None
-        if rule.method != "random":
-            points = gallery.points(given, references[some])
+        drawn = rule.method == "random"
+        points = None if drawn else gallery.points(given, references[some])
         part = (points, fine[some], place[some], u[:, some], rule)
         found = RULES[rule.method](References(hierarchy, gallery, *part))
         chosen[:, some] = torch.stack(found)
@@ -314,22 +293,14 @@ def hierarchy_on_device_of(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarch
 
 
 def _check_references(references: Tensor, hierarchy: Hierarchy) -> Tensor:
-    what, good = type(references).__name__, isinstance(references, Tensor)
-    if good:
-        what = f"{references.dtype} of shape {tuple(references.shape)}"
-        good = references.ndim == 1 and references.dtype == torch.int64
-    if not good or not len(references):
+    good = isinstance(references, Tensor) and references.dtype == torch.int64
+    if not good or references.ndim != 1 or not len(references):
         raise ValueError(
-            f"references are {what}; expected a torch tensor, int64 indices of shape "
-            "(B,) with B of at least 1"
+            f"references are {describe(references)}; expected a torch tensor, int64 "
+            "indices of shape (B,) with B of at least 1"
         )
-    references = references.to(hierarchy.fine.device)
-    low, high, n = int(references.min()), int(references.max()), len(hierarchy)
-    if low < 0 or high >= n:
-        raise ValueError(
-            f"references run from {low} to {high}, but there are {n} samples; expected "
-            f"indices from 0 to {n - 1}"
-        )
+    references, n = references.to(hierarchy.fine.device), len(hierarchy)
+    check_indices("references", references, n, f"there are {n} samples")
     fine = hierarchy.fine[references]
     for partner, count in zip(("P⁺", "P⁻", "N"), hierarchy.partners(fine), strict=True):
         if (lacking := count == 0).any():

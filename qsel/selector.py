@@ -10,6 +10,7 @@ from torch import Tensor
 from qsel.gallery import Gallery
 from qsel.hierarchy import Hierarchy
 from qsel.selection import Quadruplets, Rule, complete, hierarchy_on_device_of
+from qsel.vectors import check_indices, describe
 
 
 class QuadrupletSelector:
@@ -18,21 +19,16 @@ class QuadrupletSelector:
     Every answer is that of ``select_quadruplets`` on the embeddings of the moment.
 
     Args:
-        fine: (N,) integer fine labels; any numbers.
-        coarse: (N,) integer coarse labels; any numbers.
+        fine, coarse, method, generator, switches: as for ``select_quadruplets``.
         embeddings: (N, D) floating point, on the CPU or CUDA; or later, by ``refresh``.
-        method: "random", "method1", "method2" or "hardest_negative".
-        generator: a CPU generator for what is drawn at random; by default torch's own.
         hold: keep a prepared copy of all rows, for many small selections. Without it
             large galleries are prepared at every selection, in parts.
-        switches: ``negative``, ``siblings`` and ``fallback``, see ``qsel.selection``.
 
     Attributes:
-        references: the samples that can be a reference, in order: int64, on the CPU.
+        references: int64 on the CPU, the samples that can be a reference, in order.
 
     Raises:
-        HierarchyError: labels that are no two levels, or of which no sample can be a
-            reference.
+        HierarchyError: labels of no two levels, or without a possible reference.
         ValueError: an unknown method or switch, or embeddings that do not fit.
 
     Example:
@@ -66,11 +62,7 @@ class QuadrupletSelector:
         return len(self.hierarchy)
 
     def refresh(self, embeddings: Tensor) -> None:
-        """Replace all embeddings (N, D) by a copy of these; the device may change.
-
-        Raises:
-            ValueError: they are not finite floating point of shape (N, D).
-        """
+        """Replace all embeddings (N, D) by a copy of these; the device may change."""
         hierarchy = hierarchy_on_device_of(embeddings, self.hierarchy)
         if isinstance(embeddings, Tensor):
             embeddings = embeddings.detach().clone()  # updates are ours alone
@@ -78,12 +70,9 @@ class QuadrupletSelector:
         self.hierarchy = hierarchy
 
     def update(self, samples: Tensor, embeddings: Tensor) -> None:
-        """Replace the embeddings of some samples, as after a step.
+        """Replace the embeddings (B, D) of samples (B,), each given at most once.
 
-        Args:
-            samples: (B,) int64, each at most once.
-            embeddings: (B, D) floating point, finite, on the device of the others; read
-                in their dtype.
+        Both are on the device of the others, whose dtype the new rows take.
 
         Raises:
             ValueError: they do not fit, or there is nothing to replace yet.
@@ -98,11 +87,10 @@ class QuadrupletSelector:
         self.gallery.update(samples, now)
 
     def select(self, references: Tensor) -> Quadruplets:
-        """Complete each reference (B,) to a quadruplet.
+        """Complete each reference (B,) to a quadruplet, as ``select_quadruplets``.
 
         Raises:
-            HierarchyError: a reference without P⁺, P⁻ or N; its class is named.
-            ValueError: an index out of range, or no embeddings yet.
+            ValueError: there are no embeddings yet, or a reference cannot be one.
         """
         return complete(
             self.hierarchy, self.gallery, references, self.rule, self.generator
@@ -119,21 +107,16 @@ def _check_update(gallery: Tensor, samples: Tensor, embeddings: Tensor) -> None:
             )
     if samples.ndim != 1 or samples.dtype != torch.int64 or not len(samples):
         raise ValueError(
-            f"samples are {samples.dtype} of shape {tuple(samples.shape)}; "
-            "expected int64 indices of shape (B,) with B of at least 1"
+            f"samples are {describe(samples)}; expected int64 indices of shape (B,) "
+            "with B of at least 1"
         )
     shape = len(samples), gallery.shape[1]
     if not embeddings.is_floating_point() or embeddings.shape != shape:
         raise ValueError(
-            f"embeddings are {embeddings.dtype} of shape {tuple(embeddings.shape)}; "
-            f"expected floating point of shape {shape}, one row for each sample"
+            f"embeddings are {describe(embeddings)}; expected floating point of shape "
+            f"{shape}, one row for each sample"
         )
-    low, high, n = int(samples.min()), int(samples.max()), len(gallery)
-    if low < 0 or high >= n:
-        raise ValueError(
-            f"samples run from {low} to {high}, but the gallery has {n}; expected "
-            f"indices from 0 to {n - 1}"
-        )
+    check_indices("samples", samples, len(gallery), f"the gallery has {len(gallery)}")
     distinct, count = samples.unique(return_counts=True)
     if len(distinct) < len(samples):
         raise ValueError(

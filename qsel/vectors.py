@@ -8,12 +8,30 @@ from torch import Tensor
 PAIR_BYTES = 1 << 19  # one (pairs, D) block in float64: to stay in the cache
 
 
+def describe(given: object) -> str:
+    """A tensor's dtype and shape; the type of anything else."""
+    if isinstance(given, Tensor):
+        return f"{given.dtype} of shape {tuple(given.shape)}"
+    return type(given).__name__
+
+
+def check_indices(
+    name: str, given: Tensor, n: int, why: str, error: type[ValueError] = ValueError
+) -> None:
+    """Refuse indices that are not from 0 to n - 1, and say why these are the ends."""
+    low, high = int(given.min()), int(given.max())
+    if low < 0 or high >= n:
+        raise error(
+            f"{name} run from {low} to {high}, but {why}; expected indices "
+            f"from 0 to {n - 1}"
+        )
+
+
 def check_embeddings(embeddings: Tensor) -> float:
     """The largest absolute value of (N, D) finite floating point, N, D ≥ 1.
 
     Raises:
-        ValueError: anything else; the first bad row is named. Values whose squares
-            overflow float64.
+        ValueError: anything else, and values whose squares overflow float64.
     """
     if not isinstance(embeddings, Tensor):
         raise ValueError(
@@ -23,8 +41,8 @@ def check_embeddings(embeddings: Tensor) -> float:
     shape = tuple(embeddings.shape)
     if len(shape) != 2 or not embeddings.is_floating_point() or 0 in shape:
         raise ValueError(
-            f"embeddings are {embeddings.dtype} of shape {shape}; expected floating "
-            "point of shape (N, D) with N and D of at least 1"
+            f"embeddings are {describe(embeddings)}; expected floating point of shape "
+            "(N, D) with N and D of at least 1"
         )
     largest = largest_value(embeddings)
     if not math.isfinite(largest):
