@@ -61,7 +61,7 @@ def qsel(monkeypatch, capfd):
 
 
 def tiny_settings(**changes):
-    settings = tiny.SETTINGS | dict(freeze="true") | changes
+    settings = tiny.SETTINGS | dict(freeze="trunk") | changes
     return [f"--set={name}={value}" for name, value in settings.items()]
 
 
@@ -371,7 +371,7 @@ def test_evaluate_calls_no_function_of_a_record_unasked(
     ("setting", "says"),
     [
         ("embedding_dim=4", "was trained with embedding_dim=8, not embedding_dim=4"),
-        ("freeze=false", "was trained with freeze=True, not freeze=False"),
+        ("freeze=none", "was trained with freeze=trunk, not freeze=none"),
         ("trunk=small", "was trained with trunk=tiny:trunk, not trunk=small"),
     ],
 )

@@ -51,7 +51,7 @@ SETTINGS |= dict(batch="12", epochs="2", embedding_dim="8")
 
 def frozen(**settings) -> Config:
     """A linear layer on the frozen trunk."""
-    return config(freeze=True, augment=False, **settings)
+    return config(freeze="trunk", augment=False, **settings)
 
 
 def trunk(seed: int = 0) -> nn.Module:

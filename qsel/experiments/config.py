@@ -19,7 +19,10 @@ CHOICES = {
     "first_margin": ("difference", "derived"),
     "variance": ("biased", "unbiased", "squared"),
     "reduction": ("mean", "sum"),
-    "schedule": ("constant", "cosine"),
+    "optimiser": ("sgd", "adamw"),
+    "schedule": ("constant", "cosine", "one-cycle"),
+    "batch_norm": ("updated", "fixed"),
+    "precision": ("float32", "bfloat16"),
 }
 # Smallest and largest value, both included.
 RANGES = {
@@ -29,18 +32,22 @@ RANGES = {
     "coarse_weight": (0, 1e6),
     "fine_weight": (0, 1e6),
     "global_weight": (0, 1e6),
+    "margin": (0, 1e6),
     "dropout": (0, 0.99),
     "crop_scale": (0.01, 1),
+    "views": (1, 10**4),
     "whiten": (0, 1),
     "embedding_dim": (1, 2**16),
     "image_size": (1, 2**12),
     "resize": (1, 2**12),
     "learning_rate": (0, 1e3),
+    "trunk_rate": (0, 1e3),
     "momentum": (0, 1),
     "weight_decay": (0, 1e3),
     "batch": (1, 2**20),
     "images_per_class": (2, 2**20),
     "epochs": (0, 10**6),
+    "last_epoch": (1, 10**6),
     "refresh": (1, 10**9),
     "warmup": (0, 10**6),
 }
@@ -77,12 +84,18 @@ class Config:
     variance: str = "biased"  # of (3), see qsel.losses
     reduction: str = "mean"  # of (5) over the batch; "sum", as printed
 
+    # The other rows, see qsel.experiments.rivals.
+    margin: float | None = None  # a row's own margin or scale; none: its authors'
+
     # The network (Figure 1).
     trunk: str = "resnet101"  # a torchvision model, "small", or package.module:function
     weights: str | None = "imagenet"  # "imagenet", "synthcars" (see pretraining), a
     #                                   file, or none: start at random. A function's
     #                                   trunk keeps its own, unless this is a file
-    freeze: bool = False  # train only what follows the trunk, on its cached features
+    # "none"; "trunk": only what follows it trains, on its cached features; or
+    # "until:NAME": the trunk trains from its module NAME on, on cached activations
+    freeze: str = "none"
+    batch_norm: str = "updated"  # the trunk's running statistics; "fixed": as loaded
     whiten: float | None = None  # frozen features: share of whitening, see qsel.model
     embedding_dim: int = 1024  # the last fully connected layer
     normalise: bool = True  # embeddings of unit length
@@ -93,15 +106,21 @@ class Config:
     image_size: int = 224  # side of the crop, in pixels
     augment: bool = True  # random resized crop and horizontal flip in training
     crop_scale: float = 0.2  # smallest share of the area in a random resized crop
+    views: int = 12  # random crops of each image whose activations are cached
 
-    # The optimisation: stochastic gradient descent.
+    # The optimisation.
+    optimiser: str = "sgd"  # stochastic gradient descent
     learning_rate: float = 0.0003
-    momentum: float = 0.9
+    trunk_rate: float = 1.0  # the trunk's learning rate, in learning rates
+    momentum: float = 0.9  # of "sgd"
     weight_decay: float = 0.0
-    schedule: str = "constant"  # or "cosine": the learning rate falls to 0
+    # "cosine": the rate falls to 0; "one-cycle": it rises from 0 first
+    schedule: str = "constant"
+    precision: str = "bfloat16"  # of products in the network; weights have float32
     batch: int = 32  # references a step; four times as many images
     images_per_class: int = 4  # at least; of Semi-Hard, Lifted Structure, Clustering
     epochs: int = 30  # passes over the references
+    last_epoch: int | None = None  # stop after it, as if all ``epochs`` followed
     refresh: int | None = None  # steps between re-embeddings; none: once an epoch
     warmup: int = 0  # first epochs with random quadruplets, of the rows with any
 
@@ -113,8 +132,14 @@ class Config:
                 f"image_size={self.image_size} is larger than resize={self.resize}, so "
                 "the centre crop would be padded; raise resize"
             )
-        if self.whiten is not None and not self.freeze:
-            raise ValueError("whiten acts on frozen features; set freeze=true")
+        kind, _, name = self.freeze.partition(":")
+        if self.freeze not in ("none", "trunk") and (kind != "until" or not name):
+            raise ValueError(
+                f"freeze={self.freeze!r}; expected none, trunk, or until:NAME with a "
+                "module of the trunk, such as until:layer4 of resnet101"
+            )
+        if self.whiten is not None and self.freeze != "trunk":
+            raise ValueError("whiten acts on frozen features; set freeze=trunk")
 
     def with_settings(self, settings: Mapping[str, object]) -> "Config":
         """A copy with some settings replaced; text is read as the field's kind.
@@ -164,6 +189,7 @@ _LAPTOP = dict(
     crop_scale=0.6,
     learning_rate=0.1,
     schedule="cosine",
+    precision="float32",
     batch=16,
     epochs=2,  # where a row is not tuned
 )
@@ -175,13 +201,29 @@ PRESETS: dict[str, dict[str, object]] = {
     "smoke": _LAPTOP | dict(learning_rate=0.01, embedding_dim=64, epochs=1),
     # A linear layer on frozen, cached features.
     "frozen": dict(
-        freeze=True,
+        freeze="trunk",
+        precision="float32",
         whiten=0.2,
         dropout=0.6,
         learning_rate=0.03,
         batch=128,
         epochs=14,
         refresh=20,
+    ),
+    # The trunk's upper part, on cached activations of the lower one.
+    "upper": dict(
+        freeze="until:layer4",  # of the ResNets; other trunks have other names
+        batch_norm="fixed",
+        resize=160,
+        image_size=160,
+        dropout=0.3,
+        optimiser="adamw",
+        learning_rate=0.002,
+        trunk_rate=0.25,
+        weight_decay=0.001,
+        schedule="one-cycle",
+        epochs=2,
+        refresh=50,
     ),
 }
 

@@ -59,7 +59,7 @@ def prepare(
         config.dropout,
         config.normalise,
     )
-    if not config.freeze:
+    if config.freeze == "none":
         return (
             EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
             Images(data.train, config, device, workers),

@@ -41,7 +41,7 @@ def load_model(
             "train again"
         ) from error
     config = setup.config
-    if not config.freeze:  # the file holds the trunk's weights too
+    if config.freeze == "none":  # the file holds the trunk's weights too
         config = replace(config, weights=None)
     model, train_inputs, test_inputs = prepare(setup.data, config, device, workers)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}

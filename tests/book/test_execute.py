@@ -316,7 +316,7 @@ def test_what_another_driver_runs_is_left_to_it(root, photos, executed, monkeypa
 
 def driver(root: Path, runs: str) -> subprocess.Popen:
     """``qsel table1`` of two rows on tiny data, as a program of its own."""
-    settings = tiny.SETTINGS | dict(freeze="true", epochs="300")
+    settings = tiny.SETTINGS | dict(freeze="trunk", epochs="300")
     words = ["table1", "--data", PHOTOS, "--preset", "smoke", "--runs", runs]
     words += ["--rows", "random,method1", "--seed", "0", "--jobs", "2"]
     words += [f"--set={name}={value}" for name, value in settings.items()]

@@ -71,7 +71,7 @@ def test_unknown_preset_and_method():
         ("refresh", "20", 20),
         ("learning_rate", "1e-3", 0.001),
         ("learning_rate", "1", 1.0),
-        ("freeze", "true", True),
+        ("freeze", "trunk", "trunk"),
         ("normalise", "False", False),
         ("weights", "none", None),
         ("weights", "some/file.pt", "some/file.pt"),
@@ -80,7 +80,7 @@ def test_unknown_preset_and_method():
     ],
 )
 def test_text_is_read_as_the_fields_kind(name, text, value):
-    base = Config(freeze=True) if name == "whiten" else Config()
+    base = Config(freeze="trunk") if name == "whiten" else Config()
     read = getattr(base.with_settings({name: text}), name)
     assert read == value and type(read) is type(value)
 
@@ -103,11 +103,11 @@ def test_text_is_read_as_the_fields_kind(name, text, value):
         ({"learning_rate": "-1"}, "learning_rate=-1.0; expected from 0"),
         ({"learning_rate": ""}, "learning_rate=''; expected a number"),
         ({"learning_rate": None}, "learning_rate=None; expected a number"),
-        ({"freeze": "yes"}, "freeze='yes'; expected true or false"),
-        ({"freeze": 1}, "freeze=1; expected true or false"),
+        ({"freeze": "yes"}, "freeze='yes'; expected none, trunk, or until:NAME"),
+        ({"freeze": 1}, "freeze=1; expected text"),
         ({"schedule": "step"}, "schedule='step'; expected one of constant, cosine"),
         ({"reduction": "max"}, "reduction='max'; expected one of mean, sum"),
-        ({"whiten": 0.0}, "on frozen features; set freeze=true"),
+        ({"whiten": 0.0}, "on frozen features; set freeze=trunk"),
         ({"image_size": 0}, "image_size=0; expected from 1"),
     ],
 )

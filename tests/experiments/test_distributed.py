@@ -29,7 +29,7 @@ ROWS = {
     "method1": dict(refresh=1),
     "method2": dict(siblings="all"),  # by its own rule a class is drawn
     "semi_hard": {},
-    "triplet_global": dict(freeze=True, augment=False),
+    "triplet_global": dict(freeze="trunk", augment=False),
 }
 
 

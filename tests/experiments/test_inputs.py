@@ -269,7 +269,7 @@ def test_results_do_not_depend_on_room_for_copies(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(inputs.shutil, "disk_usage", lambda _: full)
     assert torch.equal(streamed(cars), expected)
     assert not list((tmp_path / "other").rglob("*.npy"))
-    frozen = streamed(cars, augment=False, freeze=True)  # each image is seen once
+    frozen = streamed(cars, augment=False, freeze="trunk")  # each image is seen once
     assert torch.equal(frozen, streamed(cars, augment=False))
     assert not list((tmp_path / "other").rglob("*.npy"))
 
