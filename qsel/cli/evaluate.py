@@ -59,7 +59,8 @@ def evaluate(
         raise ValueError(f"{warning}; give --seen to report them all the same")
     model, _, inputs = trained.load_model(setup, run, workers=workers)
     labels = setup.data.test.hierarchy.fine
-    print_metrics({"": network.evaluate(network.embed(model, inputs), labels)})
+    embeddings = network.embed(model, inputs, kind=wanted.precision)
+    print_metrics({"": network.evaluate(embeddings, labels)})
     if warning:
         print(warning)
 

@@ -40,6 +40,8 @@ class ImageSet(Dataset):
         hierarchy: the labels of exactly these N images.
         pixels: (N, 3, H, W) uint8 in memory, or None where the images are files.
         paths: N paths, or None where the images are in memory.
+        part_of: a set whose cached features hold for these images too, and the N
+            positions there; None where there is none.
 
     Example:
         >>> labels = Hierarchy.from_names(["a3", "a4"], ["sedan", "sedan"])
@@ -59,6 +61,7 @@ class ImageSet(Dataset):
         self.hierarchy = hierarchy
         self.pixels = pixels  # (N, 3, H, W)
         self.paths = paths
+        self.part_of: tuple[ImageSet, Tensor] | None = None
 
     @classmethod
     def from_array(cls, name: str, array: np.ndarray, hierarchy: Hierarchy):

@@ -1,37 +1,35 @@
-"""From a data set to what a network eats: images, or a frozen trunk's features.
+"""From a data set to what a network eats: images, decoded, cropped and normalised.
 
-Both kinds offer the same two things: ``stream`` for training batches, augmented, and
-``everything`` for the whole set in order, plain.
+Like the inputs of a frozen trunk (``qsel.experiments.frozen``) they offer two things:
+``stream`` for training batches, augmented, and ``everything`` for the whole set in
+order, plain.
 """
 
-import hashlib
 import math
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm import tqdm
 
 from qsel.data.files import cache_path, load_or_make
 from qsel.data.images import ImageSet, read_image
-from qsel.data.machine import available_cores, fresh_settings
+from qsel.data.machine import available_cores
 from qsel.experiments.config import Config
 from qsel.experiments.crops import random_crops
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.record import RESULTS_VERSION, computed_by
+from qsel.experiments.record import RESULTS_VERSION
+from qsel.experiments.trunks import IMAGENET, Preprocessing
 
-# Of the ImageNet images that torchvision's weights were trained on.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EVALUATION_BATCH = 64
 
 
@@ -44,6 +42,7 @@ class Images:
         device: where batches go.
         workers: processes that decode files; by default one for each core, 8 at most.
             Their number changes no result. Images in memory need none.
+        expected: what the trunk expects of images.
     """
 
     def __init__(
@@ -52,21 +51,22 @@ class Images:
         config: Config,
         device: torch.device,
         workers: int | None = None,
+        expected: Preprocessing = IMAGENET,
     ):
         size, smallest = config.image_size, config.crop_scale
-        plain = [
-            v2.Resize(config.resize, antialias=True),
-            v2.CenterCrop(size),
-        ]
+        how = {"interpolation": expected.interpolation, "antialias": True}
+        plain = [v2.Resize(config.resize, **how), v2.CenterCrop(size)]
         augmented = [
-            v2.RandomResizedCrop(size, (smallest, 1), antialias=True),
+            v2.RandomResizedCrop(size, (smallest, 1), **how),
             v2.RandomHorizontalFlip(),
         ]
+        self.expected = expected
         self.images = images
         self.device = device
         self.workers = _default_workers() if workers is None else workers
         if images.pixels is None:  # a frozen trunk sees each image once
-            self._files = _Files(images, _needed_side(config), keep=config.freeze == "none")
+            keep = config.freeze == "none"
+            self._files = _Files(images, _needed_side(config), keep)
         self._plain = v2.Compose(plain)
         if not config.augment:
             self._augmented = self._plain
@@ -118,7 +118,8 @@ class Images:
     def _load(self, transform: Callable, batches: Sequence) -> Iterator[Tensor]:
         for batch in self._transformed(transform, batches):
             batch = batch.to(self.device, non_blocking=True).float() / 255
-            batch = v2.functional.normalize(batch, MEAN, STD)
+            mean, std = list(self.expected.mean), list(self.expected.std)
+            batch = v2.functional.normalize(batch, mean, std)
             # Convolutions read the channels of a pixel together, on CPUs and GPUs.
             yield batch.contiguous(memory_format=torch.channels_last)
 
@@ -190,7 +191,7 @@ class _Files(Dataset):
         if not copy or not (copy.exists() or _has_room(self.copies)):
             return self._shrunk(i)
         make = partial(self._shrunk, i)
-        return load_or_make(copy, self._read_copy, make, _save_array)
+        return load_or_make(copy, self._read_copy, make, save_array)
 
     def _is_large(self, i: int) -> bool:
         try:
@@ -223,9 +224,10 @@ def _has_room(folder: Path) -> bool:
     return disk.free > max(5e9, 0.1 * disk.total)
 
 
-def _save_array(image: Tensor, path: Path) -> None:
-    with path.open("wb") as file:  # to a name, numpy would add an ending
-        np.save(file, image.numpy())
+def save_array(array: np.ndarray | Tensor, path: Path) -> None:
+    """Write an array to exactly this path; numpy would add an ending."""
+    with path.open("wb") as file:
+        np.save(file, array)
 
 
 class _Transformed(Dataset):
@@ -242,95 +244,3 @@ class _Transformed(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self.transform(self.images[i])
-
-
-class Features:
-    """A frozen trunk's features of every image: (N, features).
-
-    Args:
-        raw: as the trunk returns them.
-        device: where they go.
-        standardised: what is done to them, once, before the first use.
-    """
-
-    def __init__(
-        self,
-        raw: Tensor,
-        device: torch.device,
-        standardised: Callable[[Tensor], Tensor] = lambda features: features,
-    ):
-        self.raw = raw.to(device)
-        self._standardised = standardised
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    @cached_property
-    @fresh_settings()
-    def features(self) -> Tensor:
-        """(N, features), standardised."""
-        # Not before the first use: until then a stored network may be loaded.
-        return self._standardised(self.raw)
-
-    def stream(
-        self, batches: Sequence[Tensor], processes: Processes = ALONE
-    ) -> Iterator[Tensor]:
-        """Features of each batch of indices, or of the share: (B, features)."""
-        shares = (batch[processes.share] for batch in batches)
-        return (self.features[share.to(self.features.device)] for share in shares)
-
-    def everything(self, processes: Processes = ALONE) -> Iterator[Tensor]:
-        """Features of all images, or of the share, in order: one (N, features)."""
-        yield self.features[processes.share]
-
-
-@fresh_settings()
-@torch.no_grad()
-def frozen_features(
-    trunk: nn.Module,
-    images: ImageSet,
-    config: Config,
-    device: torch.device,
-    workers: int | None = None,
-    width: int | None = None,
-) -> Tensor:
-    """Features of all images, not augmented, computed once and cached.
-
-    The cache is keyed by the trunk's weights, the images and their size.
-
-    Args:
-        trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
-        images: the data set.
-        config: ``trunk``, ``resize`` and ``image_size``.
-        device: where the trunk runs.
-        workers: processes that decode, see ``Images``.
-        width: how many features there are, if known: cached ones are checked.
-
-    Returns:
-        (N, features) float32 on the CPU.
-    """
-    trunk = trunk.to(device, memory_format=torch.channels_last).eval()
-    key = hashlib.sha256(images.fingerprint.encode())
-    key.update(repr((computed_by(), device.type, config.trunk)).encode())
-    key.update(repr((config.resize, config.image_size)).encode())
-    if images.pixels is None:
-        key.update(b"large ones shrunk")  # other features than of whole images
-    for name, value in trunk.state_dict().items():
-        key.update(name.encode() + value.cpu().numpy().tobytes())
-    plain = replace(config, augment=False)
-
-    def make() -> Tensor:
-        batches = Images(images, plain, device, workers).everything()
-        return torch.cat([trunk(batch).float().cpu() for batch in batches])
-
-    def load(path: Path) -> Tensor:
-        features = torch.load(path, weights_only=True)
-        expected = (len(images), features.shape[1] if width is None else width)
-        if features.shape != expected or features.dtype != torch.float32:
-            raise ValueError(f"{features.dtype} of shape {tuple(features.shape)}")
-        if not features.isfinite().all():
-            raise ValueError("features that are not finite")
-        return features
-
-    path = cache_path(f"features/{key.hexdigest()[:24]}.pt")
-    return load_or_make(path, load, make, torch.save)

@@ -11,12 +11,26 @@ from qsel.data.machine import fresh_settings
 from qsel.data.splits import ZeroShot
 from qsel.experiments.config import Config
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.inputs import Features, Images, frozen_features
+from qsel.experiments.frozen import (
+    Activations,
+    Features,
+    cached_activations,
+    frozen_features,
+)
+from qsel.experiments.inputs import Images
+from qsel.experiments.precision import precision
 from qsel.experiments.pretraining import small_trunk_weights
-from qsel.experiments.trunks import ModelError, build_trunk
+from qsel.experiments.trunks import (
+    ModelError,
+    Preprocessing,
+    build_trunk,
+    preprocessing,
+    split_trunk,
+)
 from qsel.model import EmbeddingModel, Head
 
 NMI_SEEDS = range(5)
+Inputs = Images | Activations | Features
 
 
 def best_device() -> torch.device:
@@ -30,11 +44,11 @@ def prepare(
     config: Config,
     device: torch.device,
     workers: int | None = None,
-) -> tuple[nn.Module, Images | Features, Images | Features]:
+) -> tuple[nn.Module, Inputs, Inputs]:
     """The untrained network of a run, and its training and test inputs.
 
-    Seeded by ``config.seed``. With ``freeze`` the trunk runs here, once, and the
-    network is the head alone.
+    Seeded by ``config.seed``. A frozen trunk, or the frozen part of one, runs here,
+    once, and the network is what follows it.
     """
     check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
     hierarchy = data.train.hierarchy
@@ -59,14 +73,48 @@ def prepare(
         config.dropout,
         config.normalise,
     )
+    common = (config, device, workers)
+    expected = preprocessing(config.trunk, trunk)
+    if config.freeze == "trunk":
+        return _frozen(trunk, head, data, *common, expected)
     if config.freeze == "none":
-        return (
-            EmbeddingModel(trunk, head).to(device, memory_format=torch.channels_last),
-            Images(data.train, config, device, workers),
-            Images(data.test, config, device, workers),
+        train, test = (Images(x, *common, expected) for x in (data.train, data.test))
+    else:
+        lower, trunk = split_trunk(trunk, config.freeze.removeprefix("until:"))
+        views = config.views if config.augment else 0
+        train, test = (
+            cached_activations(lower, images, *common, expected, n)
+            for images, n in ((data.train, views), (data.test, 0))
         )
+    kind = EmbeddingModel if config.batch_norm == "updated" else FixedStatistics
+    model = kind(trunk, head)
+    return model.to(device, memory_format=torch.channels_last), train, test
+
+
+class FixedStatistics(EmbeddingModel):
+    """A network whose trunk keeps the statistics of its batch normalisation."""
+
+    def train(self, mode: bool = True) -> "FixedStatistics":
+        """Training mode, or not, for all but the trunk's batch normalisation."""
+        super().train(mode)
+        for module in self.trunk.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def _frozen(
+    trunk: nn.Module,
+    head: Head,
+    data: ZeroShot,
+    config: Config,
+    device: torch.device,
+    workers: int | None,
+    expected: Preprocessing,
+) -> tuple[nn.Module, Inputs, Inputs]:
+    width = head.embedding.in_features
     train, test = (
-        frozen_features(trunk, images, config, device, workers, width)
+        frozen_features(trunk, images, config, device, workers, width, expected)
         for images in (data.train, data.test)
     )
     if config.whiten is not None:
@@ -79,18 +127,22 @@ def prepare(
 @fresh_settings()
 @torch.no_grad()
 def embed(
-    model: nn.Module, inputs: Images | Features, processes: Processes = ALONE
+    model: nn.Module,
+    inputs: Inputs,
+    processes: Processes = ALONE,
+    kind: str = "float32",
 ) -> Tensor:
     """Embeddings of a whole set, in order and not augmented: (N, D) float32.
 
-    Several processes share the work, and each gets all embeddings.
+    Several processes share the work, and each gets all embeddings. ``kind`` is the
+    network's precision.
     """
     was_training = model.training
     model.eval()
     if processes.size > 1:
         for buffer in model.buffers():  # running means, say, of a share each
             torch.distributed.broadcast(buffer, 0)
-    with precision(next(model.parameters()).device):
+    with precision(kind, next(model.parameters()).device):
         share = [model(batch)[0].float() for batch in inputs.everything(processes)]
     model.train(was_training)
     return processes.gather(torch.cat(share), len(inputs))
@@ -98,7 +150,7 @@ def embed(
 
 @fresh_settings()
 @torch.no_grad()
-def trunk_features(model: nn.Module, inputs: Images | Features) -> Tensor:
+def trunk_features(model: nn.Module, inputs: Inputs) -> Tensor:
     """What the trunk alone says of a whole set: (N, features) float32."""
     if isinstance(inputs, Features):
         return inputs.raw
@@ -135,8 +187,3 @@ def evaluate(
         dtype=torch.float64,
     )
     return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
-
-
-def precision(device: torch.device) -> torch.autocast:
-    """bfloat16 on CUDA; everything else in float32."""
-    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")

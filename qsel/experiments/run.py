@@ -104,7 +104,9 @@ def run(
         trained = train(
             setup.data, setup.config, device, workers, checkpoint, processes=processes
         )
-        embeddings = embed(trained.model, trained.test, processes)
+        embeddings = embed(
+            trained.model, trained.test, processes, setup.config.precision
+        )
     with processes.first():  # it writes what the others read
         if processes.rank > 0:
             return Record.load(folder / "record.json")

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from qsel.data.splits import ZeroShot
-from qsel.experiments.inputs import Features, Images
-from qsel.experiments.network import best_device, prepare
+from qsel.experiments.network import Inputs, best_device, prepare
 from qsel.experiments.record import Record, RunError, recorded_settings
 from qsel.experiments.run import Setup
 
@@ -19,7 +18,7 @@ def load_model(
     folder: Path,
     device: torch.device | None = None,
     workers: int | None = None,
-) -> tuple[nn.Module, Images | Features, Images | Features]:
+) -> tuple[nn.Module, Inputs, Inputs]:
     """The trained network of a run, with its training and test inputs.
 
     Raises:

@@ -22,14 +22,11 @@ from qsel.data.splits import ZeroShot
 from qsel.experiments import rows
 from qsel.experiments.config import Config
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.inputs import Features, Images
-from qsel.experiments.network import (
-    best_device,
-    embed,
-    precision,
-    prepare,
-)
+from qsel.experiments.network import Inputs, best_device, embed, prepare
+from qsel.experiments.precision import precision
 from qsel.hierarchy import Hierarchy
+
+RISE = 0.25  # of the steps of a one-cycle schedule
 
 
 class TrainingError(RuntimeError):
@@ -41,8 +38,8 @@ class Trained:
     """A trained network with the inputs it was trained and is tested on."""
 
     model: nn.Module
-    train: Images | Features
-    test: Images | Features
+    train: Inputs
+    test: Inputs
     curve: list[dict[str, float]]
     seconds: float  # of training, this session only
 
@@ -59,15 +56,15 @@ def train(
 ) -> Trained:
     """Train one network, as one row of Table 1 does.
 
-    Stochastic gradient descent on the row's objective, with the settings of ``config``;
-    every row takes as many steps as a pass over all references needs. On
+    Gradient descent on the row's objective, with the settings of ``config``; every row
+    takes as many steps as a pass over all references needs. On
     the CPU a seed repeats bit for bit, also across an interruption: each epoch draws
     from its own random stream, and a checkpoint is kept after each.
 
     Args:
         data: training and unseen test classes.
         config: every setting that changes the result.
-        device: by default the fastest at hand; CUDA runs in bfloat16.
+        device: by default the fastest at hand.
         workers: processes that decode image files, see
             ``qsel.experiments.inputs.Images``.
         checkpoint: file that is written after every epoch and resumed from if it is
@@ -90,12 +87,7 @@ def train(
     forward = model
     if processes.fabric:
         model, forward = _data_parallel(model, config, device, processes)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    optimiser = _optimiser(model, config)
     run = _Run(
         *(data.train.hierarchy, config, model, forward),
         *(train_inputs, optimiser, processes),
@@ -106,14 +98,14 @@ def train(
     began = time.perf_counter()
     steps = max(1, len(references) // config.batch)
     with tqdm(
-        total=config.epochs * steps,
+        total=(config.last_epoch or config.epochs) * steps,
         initial=len(curve) * steps,
         desc=f"{config.method}, seed {config.seed}",
         unit="step",
         leave=None,  # inside another bar it makes room when it is done
         disable=processes.rank > 0,
     ) as bar:
-        for epoch in range(len(curve), config.epochs):
+        for epoch in range(len(curve), config.last_epoch or config.epochs):
             curve.append(run.epoch(epoch, references, steps, bar))
             if checkpoint and processes.rank == 0:
                 state = identity | {
@@ -137,7 +129,7 @@ class _Run:
     config: Config
     model: nn.Module
     forward: nn.Module  # the same, with gradients shared by all processes
-    inputs: Images | Features
+    inputs: Inputs
     optimiser: torch.optim.Optimizer
     processes: Processes
 
@@ -174,7 +166,9 @@ class _Run:
     ) -> list[Tensor]:
         """The images of some steps; each process searches for its own references."""
         draw = partial(rows.draw, config, self.hierarchy)
-        embeddings = partial(embed, self.model, self.inputs, self.processes)
+        embeddings = partial(
+            embed, self.model, self.inputs, self.processes, config.precision
+        )
         searches = config.method in rows.QUADRUPLETS and config.method != "random"
         if self.processes.size == 1 or not searches:
             return draw(references, embeddings)
@@ -189,7 +183,7 @@ class _Run:
 
     def _step(self, images: Tensor, inputs: Tensor, step: int) -> dict[str, float]:
         config, labels = self.config, self.hierarchy
-        with precision(inputs.device), self._own_stream(step):
+        with precision(config.precision, inputs.device), self._own_stream(step):
             share = self.forward(inputs)
         outputs = [self.processes.gather(part, len(images)) for part in share]
         fine, coarse = (
@@ -222,11 +216,28 @@ class _Run:
     def _set_rate(self, progress: float) -> float:
         config = self.config
         rate = config.learning_rate
-        if config.schedule == "cosine":
-            rate *= 0.5 * (1 + torch.tensor(progress * torch.pi).cos().item())
+        falls = progress if config.schedule == "cosine" else 0.0
+        if config.schedule == "one-cycle":
+            rate *= min(1, progress / RISE)
+            falls = max(0, progress - RISE) / (1 - RISE)
+        rate *= 0.5 * (1 + torch.tensor(falls * torch.pi).cos().item())
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1)
         return rate
+
+
+def _optimiser(model: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """Of all weights; those of a trunk have a rate of their own."""
+    parameters = [{"params": list(model.parameters())}]
+    if hasattr(model, "trunk"):
+        parameters = [
+            {"params": list(model.trunk.parameters()), "share": config.trunk_rate},
+            {"params": list(model.head.parameters())},
+        ]
+    common = dict(lr=config.learning_rate, weight_decay=config.weight_decay)
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, **common)
+    return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
 def _data_parallel(

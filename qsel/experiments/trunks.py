@@ -1,11 +1,13 @@
 """The trunks that a configuration can name, without their last layer."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torchvision.transforms import InterpolationMode
 
 from qsel.data.files import first_line
 from qsel.data.machine import fresh_settings
@@ -14,6 +16,51 @@ from qsel.experiments.config import Config
 
 class ModelError(ValueError):
     """A trunk or weights that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a trunk's weights expect of an image, beside its size.
+
+    Attributes:
+        mean, std: of each channel, for pixels from 0 to 1.
+        interpolation: how images are resized.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+
+
+# Of most ImageNet weights, and of the small trunk's.
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def preprocessing(name: str, trunk: nn.Module | None = None) -> Preprocessing:
+    """What a trunk expects of an image.
+
+    torchvision says it for its weights. A function's module says it in attributes
+    ``mean``, ``std`` and ``interpolation`` ("bilinear", "bicubic", …); what it leaves
+    out is that of ImageNet.
+
+    Args:
+        name: as a configuration's ``trunk``.
+        trunk: the module that a function returned.
+
+    Example:
+        >>> preprocessing("efficientnet_b0").interpolation.value
+        'bicubic'
+    """
+    if name in torchvision.models.list_models(module=torchvision.models):
+        for weights in torchvision.models.get_model_weights(name):
+            said = weights.transforms()
+            mean, std = tuple(said.mean), tuple(said.std)
+            return Preprocessing(mean, std, said.interpolation)
+    return Preprocessing(
+        tuple(getattr(trunk, "mean", IMAGENET.mean)),
+        tuple(getattr(trunk, "std", IMAGENET.std)),
+        InterpolationMode(getattr(trunk, "interpolation", IMAGENET.interpolation)),
+    )
 
 
 @fresh_settings()
@@ -136,6 +183,61 @@ def _load(trunk: nn.Module, path: str) -> None:
             "the state_dict of this trunk, saved whole with torch.save; give another "
             "file, or weights=none"
         ) from error
+
+
+def split_trunk(trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
+    """A trunk cut in front of one of its modules: what comes before, and the rest.
+
+    Args:
+        trunk: a module that ``torch.fx`` can trace; it is traced in evaluation mode.
+        name: of the module, as ``trunk.named_modules()`` has it.
+
+    Raises:
+        ModelError: no such module, a trunk that cannot be traced, or more than one
+            tensor that is handed over there.
+
+    Example:
+        >>> lower, upper = split_trunk(small_trunk(), "7")
+        >>> upper(lower(torch.zeros(1, 3, 32, 32))).shape
+        torch.Size([1, 192])
+    """
+    names = [known for known, _ in trunk.named_modules() if known]
+    if name not in names:
+        raise ModelError(
+            f"freeze=until:{name}: the trunk has no module of that name; its modules "
+            f"are {', '.join(n for n in names if n.count('.') < 2)}"
+        )
+    try:
+        traced = fx.symbolic_trace(trunk.eval())
+    except Exception as error:  # of code that cannot be traced, anything
+        raise ModelError(
+            f"freeze=until:{name}: the trunk cannot be traced ({first_line(error)}); "
+            "set freeze to none or trunk"
+        ) from error
+    nodes = list(traced.graph.nodes)
+    first = next((i for i, node in enumerate(nodes) if _inside(node, name)), 0)
+    over = {x for node in nodes[first:] for x in node.all_input_nodes}
+    over &= set(nodes[:first])
+    if len(over) != 1 or (cut := over.pop()).op == "placeholder":
+        raise ModelError(
+            f"freeze=until:{name}: not one tensor alone is handed over there, or none "
+            "is made before; give a module at which the trunk's branches have met"
+        )
+    lower, upper = fx.Graph(), fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in nodes[:first]:
+        copied[node] = lower.node_copy(node, copied.__getitem__)
+    lower.output(copied[cut])
+    copied = {cut: upper.placeholder("activations")}
+    for node in nodes[first:]:
+        copied[node] = upper.node_copy(node, copied.__getitem__)
+    return fx.GraphModule(traced, lower), fx.GraphModule(traced, upper)
+
+
+def _inside(node: fx.Node, name: str) -> bool:
+    above = [*node.meta.get("nn_module_stack", {})]
+    above += [node.target] if node.op == "call_module" else []
+    return any(f"{path}.".startswith(f"{name}.") for path in above)
 
 
 @torch.no_grad()

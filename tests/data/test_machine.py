@@ -15,7 +15,7 @@ from qsel.data.machine import available_cores, fresh_settings
 from qsel.data.synthcars import synthcars
 from qsel.experiments import pretraining
 from qsel.experiments.config import preset
-from qsel.experiments.inputs import frozen_features
+from qsel.experiments.frozen import frozen_features
 from qsel.experiments.network import embed, prepare
 from qsel.experiments.run import Setup, run, untrained
 from qsel.experiments.training import train

@@ -1,4 +1,4 @@
-"""Batches of images, and of a frozen trunk's cached features."""
+"""Batches of images."""
 
 from types import SimpleNamespace
 
@@ -7,11 +7,11 @@ import pytest
 import tiny
 import torch
 from PIL import Image
-from torch import nn
 
 from qsel.data import DataError, ImageSet
 from qsel.experiments import inputs
-from qsel.experiments.inputs import MEAN, STD, Features, Images, frozen_features
+from qsel.experiments.inputs import Images
+from qsel.experiments.trunks import IMAGENET
 
 
 @pytest.fixture(autouse=True)
@@ -20,25 +20,13 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-class Counting(nn.Module):
-    """A trunk that counts the images it has seen."""
-
-    def __init__(self, seed: int = 0):
-        super().__init__()
-        self.inner, self.seen = tiny.trunk(seed), 0
-
-    def forward(self, images):
-        self.seen += len(images)
-        return self.inner(images)
-
-
 def test_everything_is_in_order_and_normalised():
     cars = tiny.image_set()
     batches = list(Images(cars, tiny.config(), tiny.CPU).everything())
     found = torch.cat(batches)
     assert found.dtype == torch.float32
     expected = torch.stack([cars[i] for i in range(len(cars))]).float() / 255
-    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    mean, std = (torch.tensor(x)[:, None, None] for x in (IMAGENET.mean, IMAGENET.std))
     assert torch.allclose(found, (expected - mean) / std, atol=1e-5)
 
 
@@ -117,91 +105,6 @@ def test_worker_processes_change_nothing(tmp_path):
         torch.manual_seed(0)
         found.append(torch.cat(list(inputs.stream([torch.arange(8)] * 2))))
     assert torch.equal(*found)
-
-
-def test_features_stream_what_is_asked_for():
-    features = torch.arange(8.0).reshape(4, 2)
-    inputs = Features(features, tiny.CPU)
-    assert torch.equal(torch.cat(list(inputs.everything())), features)
-    one, two = inputs.stream([torch.tensor([2, 0]), torch.tensor([3])])
-    assert torch.equal(one, features[[2, 0]]) and torch.equal(two, features[3:])
-
-
-def test_frozen_features_are_the_trunks():
-    cars, trunk = tiny.image_set(), tiny.trunk()
-    found = frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
-    plain = torch.cat(list(Images(cars, tiny.frozen(), tiny.CPU).everything()))
-    assert found.shape == (36, 64) and not found.requires_grad
-    with torch.no_grad():
-        assert torch.allclose(found, trunk.eval()(plain), atol=1e-5)
-
-
-def test_the_trunk_runs_once(cache):
-    cars, config, trunk = tiny.image_set(), tiny.frozen(), Counting()
-    first = frozen_features(trunk, cars, config, tiny.CPU)
-    again = frozen_features(trunk, cars, config, tiny.CPU)
-    other = frozen_features(Counting(), cars, config, tiny.CPU)
-    assert trunk.seen == 36
-    assert torch.equal(first, again) and torch.equal(first, other)
-    assert not list(cache.rglob("*.part"))
-
-
-@pytest.mark.parametrize("changed", ["weights", "images", "size", "trunk"])
-def test_another_cache_entry(changed):
-    cars, config = tiny.image_set(), tiny.frozen()
-    frozen_features(Counting(), cars, config, tiny.CPU)
-    trunk = Counting(seed=1 if changed == "weights" else 0)
-    if changed == "images":
-        cars = tiny.image_set(seed=1)
-    if changed == "size":
-        config = config.with_settings({"resize": 20})
-    if changed == "trunk":
-        config = config.with_settings({"trunk": "tiny:another"})
-    frozen_features(trunk, cars, config, tiny.CPU)
-    assert trunk.seen == 36
-
-
-def test_settings_of_the_head_share_the_cache():
-    cars, trunk = tiny.image_set(), Counting()
-    frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
-    other = tiny.frozen(seed=3, dropout=0.5, learning_rate=0.5, embedding_dim=3)
-    frozen_features(trunk, cars, other, tiny.CPU)
-    assert trunk.seen == 36
-
-
-def test_an_interrupted_extraction_leaves_nothing(cache):
-    class Failing(Counting):
-        def forward(self, images):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        frozen_features(Failing(), tiny.image_set(), tiny.frozen(), tiny.CPU)
-    assert not [p for p in cache.rglob("*") if p.is_file()]
-
-
-@pytest.mark.parametrize(
-    "damage", ["empty", "cut", "other", "fewer", "wider", "double", "nan"]
-)
-def test_damaged_features_are_computed_again(damage, cache):
-    def features():
-        return frozen_features(
-            tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU, width=64
-        )
-
-    good = features()
-    (path,) = (cache / "features").iterdir()
-    if damage in ("empty", "cut"):
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
-    else:
-        other = {"weights": torch.zeros(3)}
-        foreign = dict(other=other, fewer=good[1:], wider=good.repeat(1, 2))
-        foreign |= dict(double=good.double(), nan=good * torch.nan)
-        torch.save(foreign[damage], path)
-    with pytest.warns(UserWarning, match=f"{path.name} cannot be used") as told:
-        assert torch.equal(features(), good)
-    assert len(told) == 1 and "\n" not in str(told[0].message)
-    assert torch.equal(features(), good)
 
 
 # --- images that are larger than needed ------------------------------------------

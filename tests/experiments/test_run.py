@@ -13,13 +13,13 @@ from qsel.experiments import config as settings
 from qsel.experiments import network, training
 from qsel.experiments import record as runs
 from qsel.experiments import run as experiment
-from qsel.experiments.inputs import MEAN, STD
 from qsel.experiments.network import embed, evaluate
 from qsel.experiments.record import Record, RunError, command
 from qsel.experiments.rows import UNTRAINED
 from qsel.experiments.run import Setup, describe, finished, run, untrained
 from qsel.experiments.trained import load_model, trained_classes
 from qsel.experiments.training import TrainingError
+from qsel.experiments.trunks import IMAGENET
 from qsel.hierarchy import Hierarchy
 
 
@@ -72,7 +72,10 @@ def test_rows_without_training(tmp_path, trains, method):
         expected = inputs.raw
     else:
         pixels = asked.data.test.pixels.flatten(1).float() / 255
-        mean, std = (torch.tensor(x).repeat_interleave(16 * 16) for x in (MEAN, STD))
+        mean, std = (
+            torch.tensor(x).repeat_interleave(16 * 16)
+            for x in (IMAGENET.mean, IMAGENET.std)
+        )
         expected = (pixels - mean) / std
     expected = torch.nn.functional.normalize(expected, dim=1)
     assert torch.allclose(untrained(asked, tiny.CPU), expected, atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from qsel.data import ImageSet, ZeroShot
 from qsel.experiments import network, rows, training
 from qsel.experiments.config import ROW_SETTINGS, preset
-from qsel.experiments.inputs import Features
+from qsel.experiments.frozen import Features
 from qsel.experiments.network import embed, evaluate, trunk_features
 from qsel.experiments.training import Trained, TrainingError
 from qsel.hierarchy import Hierarchy, HierarchyError
@@ -378,3 +378,44 @@ def test_the_small_trunk_repeats(data):
 
 def test_best_device_is_one_that_torch_has():
     assert network.best_device().type in ("cpu", "cuda", "mps")
+
+
+# --- optimiser and schedule --------------------------------------------------------
+
+
+def rates(data, monkeypatch, **settings):
+    """(steps, groups) learning rates as the optimiser used them."""
+    used = []
+    step = torch.optim.AdamW.step
+
+    def spy(optimiser, *args, **kwargs):
+        used.append([group["lr"] for group in optimiser.param_groups])
+        return step(optimiser, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    train(data, tiny.config(optimiser="adamw", learning_rate=0.01, **settings))
+    return torch.tensor(used)
+
+
+def test_a_one_cycle_schedule_rises_and_falls(data, monkeypatch):
+    found = rates(data, monkeypatch, epochs=4, schedule="one-cycle", trunk_rate=0.1)
+    assert len(found) == 4 * 3
+    assert torch.allclose(found[:, 0], 0.1 * found[:, 1])  # the trunk's, the head's
+    head = found[:, 1]
+    assert torch.allclose(head[:4], 0.01 * torch.tensor([0, 1 / 3, 2 / 3, 1]))
+    falling = 0.01 * 0.5 * (1 + (torch.arange(9) / 9 * torch.pi).cos())
+    assert torch.allclose(head[3:], falling, atol=1e-8)
+
+
+def test_the_last_epoch_ends_a_run_of_the_same_schedule(data):
+    config = tiny.config(epochs=3, schedule="cosine", dropout=0.1)
+    whole = train(data, config)
+    short = train(data, config.with_settings({"last_epoch": 2}))
+    assert short.curve == whole.curve[:2]
+    kept = []
+
+    def keep(epoch, model):
+        kept.append(model.state_dict()["head.embedding.weight"].clone())
+
+    train(data, config, after_epoch=keep)
+    assert torch.equal(short.model.head.embedding.weight, kept[1])

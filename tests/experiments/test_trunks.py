@@ -3,10 +3,17 @@ import urllib.error
 import pytest
 import tiny
 import torch
+import torchvision
 from torch import nn
 
 from qsel.experiments.config import Config
-from qsel.experiments.trunks import ModelError, build_trunk
+from qsel.experiments.inputs import Images
+from qsel.experiments.trunks import (
+    ModelError,
+    build_trunk,
+    preprocessing,
+    split_trunk,
+)
 from qsel.model import EmbeddingModel, Head
 
 
@@ -162,3 +169,85 @@ def test_function_that_wants_arguments(tmp_path, monkeypatch):
     write_module(tmp_path, monkeypatch, "greedy", "def make(n):\n    return None\n")
     with pytest.raises(ModelError, match="without arguments"):
         trunk_of("greedy:make")
+
+
+# --- what a trunk expects of an image ----------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet101", "efficientnet_b0", "inception_v3"])
+def test_images_are_prepared_as_torchvision_publishes_it(name):
+    weights = next(iter(torchvision.models.get_model_weights(name)))
+    published = weights.transforms()
+    config = tiny.config(resize=20, image_size=18)
+    published.resize_size, published.crop_size = [20], [18]
+    cars = tiny.image_set()
+    inputs = Images(cars, config, tiny.CPU, expected=preprocessing(name))
+    found = torch.cat(list(inputs.everything()))
+    expected = torch.stack([published(cars[i]) for i in range(len(cars))])
+    # torchvision rounds to whole grey levels image by image, here a whole batch is.
+    assert (found - expected).abs().mean() < 0.5 / 255 / 0.224
+
+
+def test_a_function_says_what_its_trunk_expects():
+    lite = nn.Flatten()
+    lite.mean, lite.std, lite.interpolation = (0.5,) * 3, [0.25] * 3, "bicubic"
+    expected = preprocessing("package.module:function", lite)
+    inputs = Images(tiny.image_set(), tiny.config(), tiny.CPU, expected=expected)
+    (batch,) = inputs.everything()
+    pixels = tiny.image_set().pixels / 255
+    assert torch.allclose(batch, (pixels - 0.5) / 0.25, atol=1e-5)
+    assert expected.interpolation.value == "bicubic"
+    plain = preprocessing("package.module:function", nn.Flatten())
+    assert plain == preprocessing("small") == preprocessing("resnet18")
+
+
+# --- a trunk cut in two --------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The default weight initialization")
+@pytest.mark.parametrize(
+    ("name", "cut", "size"),
+    [
+        ("small", "7", 32),
+        ("resnet18", "layer4", 32),
+        ("resnet18", "layer3.1", 32),
+        ("mobilenet_v3_small", "features.9", 32),
+        ("vit_b_32", "encoder.layers.encoder_layer_11", 224),
+    ],
+)
+def test_both_parts_together_are_the_trunk(name, cut, size):
+    trunk, _ = trunk_of(name, image_size=size)
+    lower, upper = split_trunk(trunk, cut)
+    images = torch.randn(2, 3, size, size)
+    assert torch.equal(upper(lower(images)), trunk.eval()(images))
+    weights = dict(trunk.named_parameters())
+    both = [dict(part.named_parameters()) for part in (lower, upper)]
+    assert both[0].keys().isdisjoint(both[1]) and both[1]
+    assert all(weights[n] is p for part in both for n, p in part.items())
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        ("layer5", "no module of that name; its modules are conv1, bn1"),
+        ("conv1", "not one tensor alone is handed over there, or none is made before"),
+        ("layer3.0.conv2", "not one tensor alone is handed over"),  # beside the skip
+    ],
+)
+def test_a_trunk_that_cannot_be_cut_there(cut, reason):
+    with pytest.raises(ModelError, match=f"freeze=until:{cut}: .*{reason}"):
+        split_trunk(trunk_of("resnet18")[0], cut)
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = tiny.trunk()
+
+    def forward(self, images):
+        return self.inner(images) if images.mean() > 0 else self.inner(-images)
+
+
+def test_a_trunk_that_cannot_be_traced():
+    with pytest.raises(ModelError, match="cannot be traced .*set freeze to none or tr"):
+        split_trunk(Branching(), "inner.1")
