@@ -259,7 +259,7 @@ def proxy_anchor_loss(
     Example:
         >>> x = torch.eye(2)  # log(1 + exp(-1 (1 - 0.1))) + log(1 + exp(1 (0 + 0.1)))
         >>> proxy_anchor_loss(x, torch.tensor([0, 1]), x, alpha=1.0)
-        tensor(1.0855)
+        tensor(1.0856)
     """
     _check(embeddings, labels)
     kind = _result_type(embeddings)

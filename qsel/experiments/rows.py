@@ -86,6 +86,35 @@ def comparable(embeddings: Tensor, method: str) -> Tensor:
     return embeddings
 
 
+def loss_at_chance(config: Config, hierarchy: Hierarchy) -> float:
+    """The row's loss for a network that knows nothing; the random stream stays.
+
+    Of one batch that the row draws for embeddings that are random unit vectors, class
+    scores that are all equal and random class weights.
+
+    Args:
+        config: ``method`` and what it reads.
+        hierarchy: labels of the training images.
+
+    Example:
+        >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
+        >>> round(loss_at_chance(Config(method="classification"), labels), 4)
+        0.3301
+    """
+    c, f = len(hierarchy.coarse_names), len(hierarchy.fine_names)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(config.seed)
+        usable, d = hierarchy.references(), config.embedding_dim
+        due = usable[torch.randperm(len(usable))[: config.batch]]
+        x = torch.nn.functional.normalize(torch.randn(len(hierarchy), d), dim=1)
+        (images,) = draw(config, hierarchy, [due], lambda: x)
+        labels = hierarchy.fine[images], hierarchy.coarse[images]
+        m = len(images)
+        scores = torch.zeros(m, c), torch.zeros(m, f)
+        batch = Batch(images, *labels, x[images], *scores, torch.randn(f, d))
+        return ROWS[config.method].objective(batch, config)["loss"].item()
+
+
 def draw(
     config: Config,
     hierarchy: Hierarchy,
