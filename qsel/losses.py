@@ -183,19 +183,21 @@ def combined_loss(
 ) -> Tensor:
     """The whole objective, equation (6): L = Σ_i L_joint(Q_i) + η L_global(Q).
 
-    ``global_weight`` is η. The paper sums over the batch and does not give its size;
-    "mean" is the default here, so that the step does not grow with the batch.
+    ``global_weight`` is η. The paper sums over the batch and does not give its size.
+    The default "mean" is that sum divided by B, so that the step does not grow with the
+    batch; the balance of its two terms is the printed one.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
-        >>> combined_loss(r, near, near, far)  # (5): 1 - 1/1.4, (3): 0.4
-        tensor(0.6857)
+        >>> combined_loss(r, near, near, far)  # (5): 2 · (1 - 1/1.4), (3): 0.4; B: 2
+        tensor(0.4857)
     """
     _check_choice("reduction", reduction, "mean", "sum")
     four = (reference, positive_positive, positive_negative, negative)
     joint = joint_loss(*four, classification, margin1, margin2, first_margin, reduction)
     whole = global_loss(*four, margin1, margin2, variance=variance)
-    return joint + global_weight * whole
+    batch = len(reference) if reduction == "mean" else 1
+    return joint + global_weight / batch * whole
 
 
 # --- what the formulas are made of, and what is refused ---------------------------

@@ -27,7 +27,7 @@ from qsel import data as datasets
 from qsel.book import pages
 from qsel.book.jobs import Job, side_by_side
 from qsel.data.files import locked
-from qsel.experiments import config, table1
+from qsel.experiments import config, row_names, table1
 from qsel.experiments.record import Record, writable
 from qsel.experiments.rows import ROWS, UNTRAINED
 from qsel.experiments.run import evaluable
@@ -59,7 +59,8 @@ def run_table(
         runs: the folder that holds all runs.
         seeds: which runs of each row; by default the preset's own number. Rows without
             training have seed 0 alone.
-        rows: by default all, those without training first.
+        rows: by default those of the paper, the control, and those without
+            training.
         settings: changes to the preset.
         at_once: runs side by side, see ``qsel.book.jobs``.
 
@@ -76,7 +77,7 @@ def run_table(
             f"no notebooks/{RUN} in {root}; run from the root of the repository"
         )
     config.preset(preset)
-    rows = (*UNTRAINED, *ROWS) if rows is None else tuple(rows)
+    rows = row_names.BY_DEFAULT if rows is None else tuple(rows)
     if unknown := [row for row in rows if row not in (*UNTRAINED, *ROWS)]:
         raise NotebookError(
             f"no row {unknown[0]!r}; expected some of {', '.join((*UNTRAINED, *ROWS))}"

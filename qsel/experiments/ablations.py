@@ -48,7 +48,7 @@ def jobs(
     Args:
         source: as for ``qsel.data.load``.
         preset_name: whose tuned settings are changed.
-        names: of ``SWITCHES``; by default all.
+        names: of ``SWITCHES``; by default all that change something in this preset.
         settings: changes to the preset that all share, the rows' own runs too.
 
     Raises:
@@ -58,28 +58,31 @@ def jobs(
         >>> jobs("cars", "frozen", ["body9"])[0].source
         'cars?coarse=body9'
     """
-    names = list(SWITCHES) if names is None else names
-    if unknown := [name for name in names if name not in SWITCHES]:
+    asked = list(SWITCHES) if names is None else names
+    if unknown := [name for name in asked if name not in SWITCHES]:
         raise ValueError(
             f"no ablation {unknown[0]!r}; expected some of {', '.join(SWITCHES)}"
         )
     found = []
-    for name in names:
-        for method in SWITCHES[name].rows:
+    for name in asked:
+        switch = SWITCHES[name]
+        for method in switch.rows:
             base = preset(preset_name, method).with_settings(settings or {})
-            changed = SWITCHES[name].changed(base)
-            if SWITCHES[name].like:
-                changed = tuned(preset_name, SWITCHES[name].like) | changed
+            changed = switch.changed(base)
+            if switch.like:
+                changed = tuned(preset_name, switch.like) | changed
             try:  # a mistake is told before the first run
-                base.with_settings(changed)
+                other = base.with_settings(changed)
             except ValueError as error:
                 raise ValueError(
                     f"ablation {name} does not fit preset {preset_name} ({error}); "
                     "leave it out with --names"
                 ) from error
+            if names is None and other == base and not (switch.options or switch.like):
+                continue
             wanted = {**(settings or {}), **changed}
-            asked = with_options(source, SWITCHES[name].options)
-            found.append(Job(name, method, asked, wanted))
+            of_data = with_options(source, switch.options)
+            found.append(Job(name, method, of_data, wanted))
     return found
 
 

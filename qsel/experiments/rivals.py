@@ -1,9 +1,10 @@
-"""The five other objectives of Table 1, as functions of a batch of embeddings.
+"""The other objectives of Table 1 and two later ones, of a batch of embeddings.
 
 They see nothing but their batch; none searches the gallery. Each wants its own kind:
 
 - semi-hard: any batch with two images of some class and another class;
-- lifted structure: the same;
+- lifted structure, Multi-Similarity: the same;
+- Proxy-Anchor: any batch, and a proxy of each class;
 - N-pairs: rows 2i and 2i + 1 are one class, no class twice, not normalised;
 - clustering: a few classes of several images each;
 - triplet + global: triplets, three tensors of one shape.
@@ -15,6 +16,8 @@ finite at D = 0. Nothing is normalised here.
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pytorch_metric_learning import losses as library
+from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch import Tensor
 
 from qsel.experiments.medoids import agreement, cluster_assignments, find_medoids
@@ -231,6 +234,75 @@ def triplet_global_loss(
     gap = F.relu(near.mean() - far.mean() + mean_margin)
     variances = near.var(correction=0) + far.var(correction=0)
     return triplet + global_weight * (variances + mean_weight * gap)
+
+
+def proxy_anchor_loss(
+    embeddings: Tensor, labels: Tensor, proxies: Tensor, alpha: float = 32.0
+) -> Tensor:
+    """Proxy-Anchor loss (Kim et al. 2020), of pytorch-metric-learning.
+
+    L = 1/|P⁺| Σ_p∈P⁺ log(1 + Σ_x of p's class exp(-α (s(x,p) - δ)))
+        + 1/|P| Σ_p∈P log(1 + Σ_x of other classes exp(α (s(x,p) + δ)))
+
+    P holds a proxy of each class, P⁺ those of the classes in the batch, s is the cosine
+    and δ = 0.1.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        proxies: (F, D), one of each class. The gradient reaches them too.
+        alpha: α.
+
+    Raises:
+        ValueError: labels that do not fit the embeddings.
+
+    Example:
+        >>> x = torch.eye(2)  # log(1 + exp(-1 (1 - 0.1))) + log(1 + exp(1 (0 + 0.1)))
+        >>> proxy_anchor_loss(x, torch.tensor([0, 1]), x, alpha=1.0)
+        tensor(1.0856)
+    """
+    _check(embeddings, labels)
+    kind = _result_type(embeddings)
+    # The library's own proxies, drawn at random, would be parameters of no optimiser.
+    blank = dict(weight_init_func=torch.nn.init.zeros_)
+    loss = library.ProxyAnchorLoss(*proxies.shape, alpha=alpha, **blank)
+    given = embeddings.to(kind), labels
+    return torch.func.functional_call(loss, {"proxies": proxies.to(kind)}, given)
+
+
+def multi_similarity_loss(
+    embeddings: Tensor, labels: Tensor, beta: float = 50.0
+) -> Tensor:
+    """Multi-Similarity loss and mining (Wang et al. 2019), of pytorch-metric-learning.
+
+    L = 1/M Σ_i 1/α log(1 + Σ_p exp(-α (s_ip - λ)))
+        + 1/β log(1 + Σ_n exp(β (s_in - λ)))
+
+    s is the cosine, α = 2 and λ = 0.5, the library's values. Of the images of i's class
+    p goes through those less similar to i than its most similar negative plus 0.1, and
+    n through the negatives more similar than its least similar positive minus 0.1.
+
+    Args:
+        embeddings: (M, D) embeddings.
+        labels: (M,) int64 fine labels.
+        beta: β.
+
+    Raises:
+        ValueError: no class with two images, or one class alone; or β is not positive.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> multi_similarity_loss(x, torch.tensor([0, 0, 1]))  # every pair is easy
+        tensor(0.)
+    """
+    _same_class(embeddings, labels)
+    if beta <= 0:
+        raise ValueError(
+            f"beta={beta}; expected a positive one, the loss divides by it"
+        )
+    x = embeddings.to(_result_type(embeddings))
+    pairs = MultiSimilarityMiner()(x, labels)
+    return library.MultiSimilarityLoss(beta=beta)(x, labels, pairs)
 
 
 def _squared_distances(embeddings: Tensor) -> Tensor:

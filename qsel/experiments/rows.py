@@ -7,14 +7,14 @@ embeddings. Rows that need fewer images for a step by their own rule take fewer:
 two of each class, triplets three for each reference, clustering 128.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from qsel import losses
-from qsel.experiments import rivals
+from qsel.experiments import rivals, row_names
 from qsel.experiments.config import Config
 from qsel.hierarchy import Hierarchy
 from qsel.selection import select_quadruplets
@@ -22,6 +22,8 @@ from qsel.selection import select_quadruplets
 # Its inference tries every image as a medoid, so its cost grows with their cube; Song
 # et al. use 128 images a step as well.
 CLUSTERING_IMAGES = 128
+# The parameters of the class heads.
+HEADS = ("coarse.weight", "coarse.bias", "fine.weight", "fine.bias")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Batch:
         fine, coarse: (M,) int64 labels of these images.
         embeddings: (M, D) with gradient.
         coarse_scores, fine_scores: (M, C) and (M, F), of the class heads.
+        proxies: (F, D) the fine head's class weights, with gradient.
     """
 
     images: Tensor
@@ -42,6 +45,7 @@ class Batch:
     embeddings: Tensor
     coarse_scores: Tensor
     fine_scores: Tensor
+    proxies: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,62 @@ class Row:
         draw: chooses the images of some steps, see ``draw``.
         objective: a ``Batch`` and the settings → named scalars: "loss", which is
             minimised, and what else the curve should show.
+        margin: what ``config.margin`` sets, an argument of the row's loss in
+            ``qsel.experiments.rivals``; none where the row has no such setting.
+        cosine: the objective sees directions alone, or inner products.
+        heads: the parameters of the class heads that the objective trains.
     """
 
     title: str
     draw: Callable[..., list[Tensor]]
     objective: Callable[[Batch, Config], dict[str, Tensor]]
+    margin: str | None = None
+    cosine: bool = False
+    heads: tuple[str, ...] = ()
+
+
+def comparable(embeddings: Tensor, method: str) -> Tensor:
+    """Embeddings whose distances are what the row's objective compares.
+
+    (N, D) → (N, D): of unit length for rows that compare by cosine, since between unit
+    vectors the nearest is the most similar; unchanged for all others.
+
+    Example:
+        >>> comparable(torch.tensor([[3.0, 4.0]]), "n_pairs")
+        tensor([[0.6000, 0.8000]])
+    """
+    if method in ROWS and ROWS[method].cosine:
+        return torch.nn.functional.normalize(embeddings, dim=1)
+    return embeddings
+
+
+def loss_at_chance(config: Config, hierarchy: Hierarchy) -> float:
+    """The row's loss for a network that knows nothing; the random stream stays.
+
+    Of one batch that the row draws for embeddings that are random unit vectors, class
+    scores that are all equal and random class weights.
+
+    Args:
+        config: ``method`` and what it reads.
+        hierarchy: labels of the training images.
+
+    Example:
+        >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
+        >>> round(loss_at_chance(Config(method="classification"), labels), 4)
+        0.3301
+    """
+    c, f = len(hierarchy.coarse_names), len(hierarchy.fine_names)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(config.seed)
+        usable, d = hierarchy.references(), config.embedding_dim
+        due = usable[torch.randperm(len(usable))[: config.batch]]
+        x = torch.nn.functional.normalize(torch.randn(len(hierarchy), d), dim=1)
+        (images,) = draw(config, hierarchy, [due], lambda: x)
+        labels = hierarchy.fine[images], hierarchy.coarse[images]
+        m = len(images)
+        scores = torch.zeros(m, c), torch.zeros(m, f)
+        batch = Batch(images, *labels, x[images], *scores, torch.randn(f, d))
+        return ROWS[config.method].objective(batch, config)["loss"].item()
 
 
 def draw(
@@ -78,6 +133,9 @@ def draw(
     Returns:
         For each step (M,) int64 indices into the training set.
 
+    Raises:
+        ValueError: ``config.margin`` is set for a row that has none of its own.
+
     Example:
         >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
         >>> steps = [torch.tensor([0, 2])]
@@ -85,7 +143,13 @@ def draw(
         >>> len(chosen[0])  # R, P⁺, P⁻ and N of two references
         8
     """
-    return ROWS[config.method].draw(config, hierarchy, references, embeddings)
+    row = ROWS[config.method]
+    if config.margin is not None and row.margin is None:
+        raise ValueError(
+            f"margin={config.margin}: {config.method} has no margin or scale of its "
+            "own to set; leave it none"
+        )
+    return row.draw(config, hierarchy, references, embeddings)
 
 
 # --- quadruplets -----------------------------------------------------------------
@@ -188,42 +252,115 @@ def _triplets(config, hierarchy, references, embeddings) -> list[Tensor]:
     return found
 
 
-def _semi_hard(batch: Batch, config: Config) -> dict[str, Tensor]:
-    return {"loss": rivals.semi_hard_loss(batch.embeddings, batch.fine)}
+def _labelled(batch: Batch) -> tuple[Tensor, ...]:
+    return batch.embeddings, batch.fine
 
 
-def _lifted_structure(batch: Batch, config: Config) -> dict[str, Tensor]:
-    return {"loss": rivals.lifted_structure_loss(batch.embeddings, batch.fine)}
+def _labelled_and_proxies(batch: Batch) -> tuple[Tensor, ...]:
+    return batch.embeddings, batch.fine, batch.proxies
 
 
-def _n_pairs(batch: Batch, config: Config) -> dict[str, Tensor]:
-    return {"loss": rivals.n_pairs_loss(batch.embeddings, batch.fine)}
+def _three(batch: Batch) -> tuple[Tensor, ...]:
+    return batch.embeddings.split(len(batch.images) // 3)
 
 
-def _clustering(batch: Batch, config: Config) -> dict[str, Tensor]:
-    return {"loss": rivals.clustering_loss(batch.embeddings, batch.fine)}
+def _rival(
+    title: str,
+    draw: Callable[..., list[Tensor]],
+    loss: Callable[..., Tensor],
+    margin: str,
+    inputs: Callable[[Batch], tuple[Tensor, ...]] = _labelled,
+    **own,
+) -> Row:
+    """A row of ``qsel.experiments.rivals``; it reads ``config.margin`` alone."""
+
+    def objective(batch: Batch, config: Config) -> dict[str, Tensor]:
+        given = {} if config.margin is None else {margin: config.margin}
+        return {"loss": loss(*inputs(batch), **given)}
+
+    return Row(title, draw, objective, margin, **own)
 
 
-def _triplet_global(batch: Batch, config: Config) -> dict[str, Tensor]:
-    three = batch.embeddings.split(len(batch.images) // 3)
-    return {"loss": rivals.triplet_global_loss(*three)}
+# --- no distance at all ----------------------------------------------------------
+
+
+def _any_images(config, hierarchy, references, embeddings) -> list[Tensor]:
+    """For each step 4·B training images, drawn without a look at their classes."""
+    n = len(hierarchy)
+    return [torch.randperm(n)[: 4 * len(r)] for r in references]
+
+
+def _classification(batch: Batch, config: Config) -> dict[str, Tensor]:
+    """Equation (4), every image of the batch a reference."""
+    loss = losses.classification_loss(
+        batch.coarse_scores,
+        batch.fine_scores,
+        batch.coarse,
+        batch.fine,
+        config.coarse_weight,
+        config.fine_weight,
+        config.reduction,
+    )
+    return {"loss": loss}
 
 
 ROWS = {
-    "semi_hard": Row("Semi-Hard", _classes_by_images, _semi_hard),
-    "lifted_structure": Row("Lifted Structure", _classes_by_images, _lifted_structure),
-    "n_pairs": Row("N-Pairs", _pairs, _n_pairs),
-    "clustering": Row("Clustering", _classes_for_clustering, _clustering),
-    "triplet_global": Row("Triplet + Global", _triplets, _triplet_global),
-    "random": Row("Random Quadruplet Selection", _quadruplets, _combined),
+    "semi_hard": _rival(
+        "Semi-Hard", _classes_by_images, rivals.semi_hard_loss, "margin"
+    ),
+    "lifted_structure": _rival(
+        "Lifted Structure", _classes_by_images, rivals.lifted_structure_loss, "margin"
+    ),
+    "n_pairs": _rival("N-Pairs", _pairs, rivals.n_pairs_loss, "l2_weight", cosine=True),
+    "clustering": _rival(
+        "Clustering", _classes_for_clustering, rivals.clustering_loss, "gamma"
+    ),
+    "triplet_global": _rival(
+        "Triplet + Global",
+        _triplets,
+        rivals.triplet_global_loss,
+        "mean_margin",
+        _three,
+    ),
+    # Not in the paper: two losses of the years after it, and equation (4) by itself.
+    "proxy_anchor": _rival(
+        "Proxy-Anchor",
+        _classes_by_images,
+        rivals.proxy_anchor_loss,
+        "alpha",
+        _labelled_and_proxies,
+        cosine=True,
+        heads=("fine.weight",),  # the proxies
+    ),
+    "multi_similarity": _rival(
+        "Multi-Similarity",
+        _classes_by_images,
+        rivals.multi_similarity_loss,
+        "beta",
+        cosine=True,
+    ),
+    "classification": Row(
+        "Classification alone", _any_images, _classification, heads=HEADS
+    ),
+    "random": Row("Random Quadruplet Selection", _quadruplets, _combined, heads=HEADS),
     # Not in the paper: the control that decides its point.
     "hardest_negative": Row(
-        "Hardest negative, random positives", _quadruplets, _combined
+        "Hardest negative, random positives", _quadruplets, _combined, heads=HEADS
     ),
-    "method1": Row("Proposed Method 1", _quadruplets, _combined),
-    "method2": Row("Proposed Method 2", _quadruplets, _combined),
+    "method1": Row("Proposed Method 1", _quadruplets, _combined, heads=HEADS),
+    "method2": Row("Proposed Method 2", _quadruplets, _combined, heads=HEADS),
 }
 QUADRUPLETS = tuple(name for name, row in ROWS.items() if row.objective is _combined)
 # What there is without any training, measured by the same protocol.
 UNTRAINED = {"raw_pixels": "Raw pixels", "start": "Trunk before training"}
 TITLES = UNTRAINED | {name: row.title for name, row in ROWS.items()}
+
+
+def of_table(run: Collection[str] = ()) -> list[str]:
+    """The rows that a table shows: all that it runs by default, and others once run.
+
+    Example:
+        >>> "proxy_anchor" in of_table(), "proxy_anchor" in of_table({"proxy_anchor"})
+        (False, True)
+    """
+    return [name for name in TITLES if name in row_names.BY_DEFAULT or name in run]

@@ -31,7 +31,7 @@ from qsel.experiments.record import (
     versions,
     writable,
 )
-from qsel.experiments.rows import UNTRAINED
+from qsel.experiments.rows import UNTRAINED, comparable
 from qsel.experiments.training import Trained, train
 from qsel.metrics import KS, hits_by_class
 
@@ -107,6 +107,7 @@ def run(
         embeddings = embed(
             trained.model, trained.test, processes, setup.config.precision
         )
+        embeddings = comparable(embeddings, method)
     with processes.first():  # it writes what the others read
         if processes.rank > 0:
             return Record.load(folder / "record.json")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from qsel.experiments.config import Config
 from qsel.experiments.rows import QUADRUPLETS
+from qsel.losses import GLOBAL_WEIGHT
 
 ONE, TWO = ("method1",), ("method2",)
 
@@ -61,11 +62,12 @@ SWITCHES = {
         erratum=4,
     ),
     # A sum has B times the gradient of a mean. With a B-th of the learning rate, and B
-    # times the weight decay, which it multiplies too, only the global loss changes.
+    # times the weight decay, which it multiplies too, the step is the mean's.
     "summed": Ablation(
-        "sum over the batch at an equal step, so that the global loss weighs 1/B",
+        "equation (6) as printed: summed, at an equal step, the global loss weighs 1",
         dict(
             reduction="sum",
+            global_weight=GLOBAL_WEIGHT,
             learning_rate=lambda base: base.learning_rate / base.batch,
             weight_decay=lambda base: base.weight_decay * base.batch,
         ),
@@ -119,6 +121,11 @@ SWITCHES = {
     ),
     "margins_large": Ablation("margins 1.0 and 0.5", dict(margin1=1.0, margin2=0.5)),
     "margins_wide": Ablation("margins 0.9 and 0.2", dict(margin1=0.9, margin2=0.2)),
+    "global_heavy": Ablation(
+        "the global loss B times heavier than printed",
+        dict(global_weight=lambda base: base.batch * GLOBAL_WEIGHT),
+        erratum=5,
+    ),
     "no_global": Ablation("without the global loss", dict(global_weight=0.0)),
     "no_classification": Ablation(
         "without the class heads' loss", dict(coarse_weight=0.0, fine_weight=0.0)

@@ -11,7 +11,7 @@ from qsel import data as datasets
 from qsel.data import ZeroShot
 from qsel.experiments.config import preset
 from qsel.experiments.record import Record, RunError
-from qsel.experiments.rows import TITLES
+from qsel.experiments.rows import TITLES, of_table
 from qsel.experiments.run import Setup, run, without_names
 
 METRICS = ("R@1", "R@2", "R@4", "R@8", "NMI")  # the paper's columns
@@ -151,7 +151,8 @@ def gather(folder: str | Path) -> pd.DataFrame:
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """All rows as re-run: "mean ± sd" over seeds of each metric, in percent."""
     rows = {}
-    for method, title in TITLES.items():
+    for method in of_table(set(runs.method) if len(runs) else ()):
+        title = TITLES[method]
         of_row = runs[runs.method == method] if len(runs) else runs
         rows[title] = {"runs": len(of_row)} | {
             column: spread(of_row[column]) if len(of_row) else "not run"
@@ -173,7 +174,8 @@ def beside(runs: pd.DataFrame, metrics: tuple[str, ...] = MEASURED) -> pd.DataFr
     """
     rerun = summary(runs)
     rows = {}
-    for method, title in TITLES.items():
+    for method in of_table(set(runs.method) if len(runs) else ()):
+        title = TITLES[method]
         of_row = runs[runs.method == method] if len(runs) else runs
         quoted = dict(zip(METRICS, QUOTED.get(title, ()), strict=False))
         cells = {}

@@ -189,7 +189,10 @@ class _Run:
         fine, coarse = (
             x[images].to(inputs.device) for x in (labels.fine, labels.coarse)
         )
-        batch = rows.Batch(images, fine, coarse, *outputs)
+        weights = head_of(self.model).fine.weight
+        # Each process adds the gradient of its share of the proxies, as of the images.
+        proxies = self.processes.gather(weights[self.processes.share], len(weights))
+        batch = rows.Batch(images, fine, coarse, *outputs, proxies)
         found = rows.ROWS[config.method].objective(batch, config)
         loss = found["loss"]
         if not loss.isfinite():
@@ -240,14 +243,18 @@ def _optimiser(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
+def head_of(model: nn.Module) -> nn.Module:
+    """The head of a network, which is the network itself on a frozen trunk."""
+    return getattr(model, "head", model)
+
+
 def _data_parallel(
     model: nn.Module, config: Config, device: torch.device, processes: Processes
 ) -> tuple[nn.Module, nn.Module]:
     """The network, and the same as one that shares its gradients."""
-    if config.method not in rows.QUADRUPLETS:  # a gradient that never comes
-        head = getattr(model, "head", model)
-        head.coarse.requires_grad_(False)
-        head.fine.requires_grad_(False)
+    for name in {*rows.HEADS} - {*rows.ROWS[config.method].heads}:
+        # A gradient that never comes.
+        head_of(model).get_parameter(name).requires_grad_(False)
     if device.type == "cuda":  # CPUs have no such layer
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model, processes.fabric.setup_module(model)

@@ -46,6 +46,7 @@ UNREAD = {
     "random": ("warmup",),
     "n_pairs": ("images_per_class",),
     "triplet_global": ("images_per_class",),
+    "classification": ("images_per_class",),
 }
 
 

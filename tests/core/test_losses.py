@@ -159,7 +159,7 @@ class TestAgainstLoops:
         got = losses.global_loss(*four, variance=variance)
         assert_close(got, expected, dtype)
         both = losses.combined_loss(*four, variance=variance)
-        assert torch.allclose(both, losses.joint_loss(*four) + got)
+        assert torch.allclose(both, losses.joint_loss(*four) + got / batch)
 
     def test_variances_that_cannot_be(self, dtype):
         one = embeddings(dtype, 4, 1)
@@ -222,8 +222,8 @@ class TestAgainstLoops:
             reduction=reduction,
         )
         joint = slow_joint(*four, [0.0] * 7, 0.7, 0.3, first_margin == "derived")
-        expected = slow_reduce(joint, reduction)
-        expected += eta * slow_global(*four, 0.7, 0.3, 1.0, 1.0)
+        expected = sum(joint) + eta * slow_global(*four, 0.7, 0.3, 1.0, 1.0)
+        expected /= 7 if reduction == "mean" else 1
         assert_close(got, expected, dtype)
 
 
@@ -232,8 +232,8 @@ def test_the_papers_values_are_the_defaults():
     scores = embeddings(torch.float64, 2, dim=3)
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
     joint = slow_joint(*four, [0.0] * 7, 0.7, 0.3, derived=False)
-    total = slow_reduce(joint, "mean") + slow_global(*four, 0.7, 0.3, 1.0, 1.0)
-    assert_close(losses.combined_loss(*four), total, torch.float64)
+    total = sum(joint) + slow_global(*four, 0.7, 0.3, 1.0, 1.0)
+    assert_close(losses.combined_loss(*four), total / 7, torch.float64)
     heads = slow_reduce(slow_softmax(scores[0], labels, 0.08), "mean")
     heads += slow_reduce(slow_softmax(scores[1], labels, 0.25), "mean")
     got = losses.classification_loss(*scores, labels, labels)
@@ -247,6 +247,21 @@ def test_equation_6_takes_the_classification_of_each_reference():
         alone = losses.combined_loss(*four, reduction=reduction)
         both = losses.combined_loss(*four, c, reduction=reduction)
         torch.testing.assert_close(both, alone + extra)
+
+
+@pytest.mark.parametrize("batch", [16, 128])
+def test_equation_6_with_the_recorded_balance_repeats_every_bit(batch):
+    """Runs before took the mean of (5) plus (3): a weight of B gives just that."""
+    four = embeddings(torch.float32, 4, batch)
+    found, expected = [], []
+    for x, old in ((found, False), (expected, True)):
+        inputs = [part.clone().requires_grad_() for part in four]
+        if old:
+            loss = losses.joint_loss(*inputs) + 1.0 * losses.global_loss(*inputs)
+        else:
+            loss = losses.combined_loss(*inputs, global_weight=float(batch))
+        x += [loss, *torch.autograd.grad(loss, inputs)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def objectives(margin1, margin2, batch):

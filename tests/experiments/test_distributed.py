@@ -29,6 +29,8 @@ ROWS = {
     "method1": dict(refresh=1),
     "method2": dict(siblings="all"),  # by its own rule a class is drawn
     "semi_hard": {},
+    "proxy_anchor": {},
+    "classification": {},
     "triplet_global": dict(freeze="trunk", augment=False),
 }
 

@@ -1,15 +1,20 @@
 """What each row of Table 1 draws, and what it asks of its images."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
 
 from qsel import losses
-from qsel.experiments import rivals, rows
+from qsel.experiments import rivals, row_names, rows
 from qsel.experiments.config import CHOICES, Config
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES, UNTRAINED, Batch
 from qsel.experiments.table1 import QUOTED
+from qsel.experiments.training import train
 from qsel.hierarchy import Hierarchy
+from qsel.model import Head
 
 
 def labels() -> Hierarchy:
@@ -33,9 +38,10 @@ def drawn(method, steps=3, batch=4, **settings):
     )
 
 
-def test_rows_are_those_of_the_paper_and_the_control():
+def test_rows_are_those_of_the_paper_and_four_more():
     titles = [row.title for row in ROWS.values()]
-    assert set(titles) - set(QUOTED) == {ROWS["hardest_negative"].title}
+    ours = ("proxy_anchor", "multi_similarity", "classification", "hardest_negative")
+    assert [t for t in titles if t not in QUOTED] == [ROWS[m].title for m in ours]
     assert [t for t in titles if t in QUOTED] == list(QUOTED)
     assert {*ROWS, *UNTRAINED} == set(CHOICES["method"]) == set(TITLES)
     assert QUADRUPLETS == ("random", "hardest_negative", "method1", "method2")
@@ -76,6 +82,14 @@ def test_triplets_are_of_fine_classes():
     assert seen == {True, False}  # negatives of both kinds
 
 
+def test_classification_sees_any_images_in_a_budget_of_four_a_reference():
+    hierarchy, references, batches = drawn("classification", steps=200, batch=4)
+    assert [len(images) for images in batches] == [4 * len(r) for r in references]
+    assert all(len(images.unique()) == len(images) for images in batches)
+    # 23 samples: all turn up, the one that is alone in its class too.
+    assert len(torch.cat(batches).unique()) == len(hierarchy)
+
+
 def test_pairs_are_of_classes_that_differ():
     hierarchy, _, batches = drawn("n_pairs", batch=2)
     for images in batches:
@@ -111,7 +125,8 @@ def batch_of(method, settings=None):
     embeddings = torch.randn(len(images), 4, requires_grad=True)
     scores = torch.randn(len(images), 3), torch.randn(len(images), 5)
     fine, coarse = hierarchy.fine[images], hierarchy.coarse[images]
-    return Batch(images, fine, coarse, embeddings, *scores)
+    proxies = torch.randn(5, 4, requires_grad=True)
+    return Batch(images, fine, coarse, embeddings, *scores, proxies)
 
 
 def test_the_objective_of_quadruplets_is_equation_6():
@@ -136,6 +151,7 @@ def test_the_other_objectives_are_the_rivals():
         "lifted_structure": rivals.lifted_structure_loss,
         "n_pairs": rivals.n_pairs_loss,
         "clustering": rivals.clustering_loss,
+        "multi_similarity": rivals.multi_similarity_loss,
     }
     for method, loss in expected.items():
         b = batch_of(method)
@@ -146,6 +162,100 @@ def test_the_other_objectives_are_the_rivals():
     assert torch.equal(
         found["loss"], rivals.triplet_global_loss(*b.embeddings.split(4))
     )
+
+    b = batch_of("proxy_anchor")
+    found = ROWS["proxy_anchor"].objective(b, Config())
+    assert torch.equal(
+        found["loss"], rivals.proxy_anchor_loss(b.embeddings, b.fine, b.proxies)
+    )
+
+
+@pytest.mark.parametrize("method", [m for m in ROWS if ROWS[m].margin])
+def test_a_margin_is_the_rows_own_and_none_is_its_authors(method):
+    b, published = (
+        batch_of(method),
+        {
+            **dict(semi_hard=0.2, lifted_structure=1.0, n_pairs=0.002, clustering=1.0),
+            **dict(triplet_global=0.4, proxy_anchor=32.0, multi_similarity=50.0),
+        },
+    )
+    loss = {
+        margin: ROWS[method].objective(b, Config(margin=margin))["loss"]
+        for margin in (None, published[method], 1.7 * published[method])
+    }
+    left, authors, other = loss.values()
+    assert torch.equal(left, authors) and not torch.equal(left, other)
+
+
+@pytest.mark.parametrize("method", ["classification", *QUADRUPLETS])
+def test_a_margin_is_refused_by_rows_without_one(method):
+    said = rf"margin=0.5: {method} has no margin .*leave it none"
+    with pytest.raises(ValueError, match=said):
+        drawn(method, margin=0.5)
+
+
+def test_classification_alone_is_equation_4_of_every_image():
+    b = batch_of("classification")
+    for reduction in ("mean", "sum"):
+        config = Config(coarse_weight=0.3, fine_weight=0.6, reduction=reduction)
+        found = ROWS["classification"].objective(b, config)["loss"]
+        expected = losses.classification_loss(
+            *(b.coarse_scores, b.fine_scores, b.coarse, b.fine, 0.3, 0.6, reduction)
+        )
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("method", ROWS)
+def test_an_objective_trains_the_heads_that_its_row_names(method):
+    """A process of several would wait for a gradient that never comes."""
+    torch.manual_seed(0)
+    hierarchy, _, (images, *_) = drawn(method)
+    head = Head(6, 3, 5, 4)
+    outputs = head(torch.randn(len(images), 6))
+    fine, coarse = hierarchy.fine[images], hierarchy.coarse[images]
+    batch = Batch(images, fine, coarse, *outputs, head.fine.weight)
+    ROWS[method].objective(batch, Config())["loss"].backward()
+    trained = {name for name, p in head.named_parameters() if p.grad is not None}
+    assert trained == {"embedding.weight", "embedding.bias", *ROWS[method].heads}
+
+
+def test_no_objective_draws_random_numbers():
+    """Rows of a seed would else see other images after a step of another loss."""
+    for method in ROWS:
+        b, before = batch_of(method), torch.get_rng_state()
+        ROWS[method].objective(b, Config())
+        assert torch.equal(torch.get_rng_state(), before), method
+
+
+def test_rows_that_compare_by_cosine_are_tested_by_cosine():
+    x = torch.tensor([[3.0, 0.0], [0.1, 0.0], [0.0, 2.0]])
+    for method in TITLES:
+        known = method in ("n_pairs", "proxy_anchor", "multi_similarity")
+        found = rows.comparable(x, method)
+        assert torch.equal(found, torch.eye(2)[[0, 0, 1]] if known else x), method
+
+
+def test_a_table_shows_rows_beyond_the_paper_once_they_are_run():
+    assert rows.of_table() == [m for m in TITLES if m not in row_names.ADDED]
+    assert rows.of_table(TITLES) == list(TITLES)
+
+
+@pytest.mark.parametrize("method", ROWS)
+def test_a_network_that_learns_is_below_its_loss_at_chance(method):
+    config = tiny.config(method=method, embedding_dim=64)
+    data, before = tiny.zero_shot(), torch.get_rng_state()
+    chance = rows.loss_at_chance(config, data.train.hierarchy)
+    assert torch.equal(torch.get_rng_state(), before)
+    last = train(data, replace(config, epochs=6)).curve[-1]["loss"]
+    assert 0 < last < chance
+
+
+def test_the_loss_at_chance_of_classes_is_known():
+    """Equal scores: λ_c1 log 3 + λ_c2 log 6."""
+    labels = tiny.zero_shot().train.hierarchy
+    config = tiny.config(method="classification", coarse_weight=0.5, fine_weight=1.0)
+    expected = 0.5 * math.log(3) + math.log(6)
+    assert rows.loss_at_chance(config, labels) == pytest.approx(expected)
 
 
 def test_rows_that_look_at_nothing_do_not_embed():

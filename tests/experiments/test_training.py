@@ -209,7 +209,7 @@ def test_curve_says_what_happened(data):
         assert {"loss", "distance", "classification", "global", "zero"} <= set(entry)
         assert 0 <= entry["zero"] <= 1
         parts = entry["distance"] + entry["classification"]
-        total = parts + config.global_weight * entry["global"]
+        total = parts + config.global_weight / 36 * entry["global"]
         assert entry["loss"] == pytest.approx(total, rel=1e-4)
     # One step an epoch, so the rate is that of a cosine at 0, 1/3 and 2/3.
     expected = config.learning_rate * (1 + np.cos(np.pi * np.arange(3) / 3)) / 2
@@ -220,11 +220,11 @@ def test_curve_says_what_happened(data):
 
 
 def test_sum_is_the_batch_times_the_mean(data):
-    """One step of plain descent, without the global term: B times as far."""
+    """One step of plain descent: B times as far."""
     moved = {}
     for reduction in ("mean", "sum"):
         config = tiny.frozen(
-            **dict(batch=36, epochs=1, reduction=reduction, global_weight=0.0),
+            **dict(batch=36, epochs=1, reduction=reduction),
             **dict(momentum=0.0, schedule="constant", learning_rate=0.001),
         )
         before, *_ = network.prepare(data, config, tiny.CPU)

@@ -16,7 +16,7 @@ from qsel.book.figures import SHORT, blank, sentence
 from qsel.book.verdicts import ablation_verdict, verdict
 from qsel.experiments import ablations
 from qsel.experiments.comparison import COMPARISONS
-from qsel.experiments.rows import ROWS, TITLES
+from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
 from qsel.experiments.tuning import space
@@ -93,6 +93,8 @@ def show_verdicts(
     """
     if not len(runs):
         return Markdown("Not run, so nothing can be said.")
+    rows = set(of_table(set(runs.method)))
+    pairs = [pair for pair in pairs if rows.issuperset(pair)]
     lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
     return Markdown("\n".join(lines))
 
@@ -245,11 +247,12 @@ def table_dots(runs: pd.DataFrame) -> Figure:
     """
     if not len(runs):
         return sentence("not run")
+    rows = [row for row in of_table(set(runs.method)) if row in ROWS]
     lines = len(MEASURED) // 2
     figure = blank(5.2, 0.4 + 2.5 * lines)
     panels = figure.subplots(lines, 2, sharey=True)
     for panel, metric in zip(panels.flat, MEASURED, strict=True):
-        for y, method in enumerate(ROWS):
+        for y, method in enumerate(rows):
             values = runs.loc[runs.method == method, metric]
             _dots(panel, values, y, method)
         if "start" in set(runs.method):
@@ -257,8 +260,8 @@ def table_dots(runs: pd.DataFrame) -> Figure:
             panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
     for panel in panels[:, 0]:
-        panel.set_yticks(range(len(ROWS)), [TWO_LINES[m] for m in ROWS], fontsize=8)
-        panel.set_ylim(len(ROWS) - 0.5, -0.5)  # the table's first row on top
+        panel.set_yticks(range(len(rows)), [TWO_LINES[m] for m in rows], fontsize=8)
+        panel.set_ylim(len(rows) - 0.5, -0.5)  # the table's first row on top
     return figure
 
 
