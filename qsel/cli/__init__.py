@@ -19,6 +19,7 @@ from qsel.cli.options import (
     Workers,
     pairs,
     print_metrics,
+    ranges,
 )
 from qsel.cli.runs import repeat
 from qsel.cli.terminal import how_to_install, in_plain_letters, refuse_empty
@@ -230,32 +231,62 @@ def tune(
     out: Annotated[Path, typer.Option(help="JSON file of trials and winners.")],
     data: Data = "synthcars",
     preset: Preset = "laptop",
-    trials: Annotated[int, typer.Option(min=1, help="Trials of each method.")] = 8,
-    splits: Annotated[
-        int, typer.Option(min=1, help="Splits a trial is scored on.")
-    ] = 2,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials of each row; the first is the preset.")
+    ] = 20,
     rows: Annotated[
         list[str] | None, typer.Option("--row", help="Only these rows; default: all.")
     ] = None,
     settings: Settings = None,
+    widen: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A wider range for the trials still to come, as name=low:high; may be "
+            "repeated."
+        ),
+    ] = None,
+    take: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another file of this search, to take its trials over."),
+    ] = None,
 ) -> None:
-    """Choose settings on held-out training classes, one budget for every method.
+    """Choose settings on held-out training classes, one budget for every row.
+
+    Stopped, the same command goes on. To share the work, run some rows in another
+    shell with another `--out`, and join the files by `--take`.
 
     Example: `qsel tune --preset laptop --out results/tuning/laptop.json`
     """
     from qsel.book.jobs import stoppable
-    from qsel.data import load
+    from qsel.data import validation_of
     from qsel.data.files import check_output
     from qsel.experiments import tuning
     from qsel.experiments.rows import ROWS
 
     check_output(out)  # what is wrong with the call is said before the data is read
-    asked, shared = rows or list(ROWS), pairs(settings)
-    tuning.checked_trials(preset, out, asked, trials, shared)
+    asked, shared, wider = rows or list(ROWS), pairs(settings), ranges(widen)
+    tuning.checked_ranges(preset, out, asked, shared, wider)
     with stoppable("the same command goes on from the last trial"):
-        chosen = tuning.tune(load(data), preset, out, asked, trials, splits, shared)
-    for method, found in chosen.items():
-        print(f"{method}: {found}")
+        split = validation_of(data)
+        print(*split.notes, sep="\n")
+        search = tuning.tune(
+            split, preset, out, asked, trials, shared, wider, take or ()
+        )
+    print(f"untrained features: R@1 {search['start']:.2%}")
+    chosen = search["chosen"]
+    if search["shared"]:
+        chosen |= {"shared": search["shared"]}
+    for name, found in chosen.items():
+        print(f"{name}: {found}")
+    spaces = search["ranges"] | {"shared": search["ranges"].get("method2", {})}
+    for name, ends in tuning.at_edge(chosen, spaces).items():
+        for setting, end in ends.items():
+            low, high = spaces[name][setting]
+            print(
+                f"warning: {name} won with {setting}={chosen[name][setting]:g}, near "
+                f"the {end} of {low:g} to {high:g}; widen it by --widen "
+                f"{setting}=LOW:HIGH and go on with more --trials"
+            )
 
 
 for command in (repeat, commands.book, commands.colab, commands.exercises):

@@ -19,6 +19,7 @@ __all__ = [
     "split_source",
     "split_fine_classes",
     "validation",
+    "validation_of",
     "zero_shot",
 ]
 
@@ -58,6 +59,31 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     loader = cars196 if is_cars196(source) else folder
     _check_options(loader, options)
     return loader(source, **options)
+
+
+def validation_of(source: str | os.PathLike) -> ZeroShot:
+    """A data set's training half, parted to choose settings on; ``.notes`` says how.
+
+    What is held out differs from what is trained on as the test half does: of Stanford
+    Cars whole makes; of SynthCars the test half of another drawing, whose cars are as
+    unseen as the test's and cost no training class; of a folder classes at random.
+
+    Args:
+        source: see ``load``.
+
+    Raises:
+        DataError: see ``load`` and ``validation``.
+    """
+    from qsel.data.cars196 import is_cars196, make
+
+    data = load(source)
+    path, options = split_source(source)
+    if path != "synthcars":
+        return validation(data.train, make if is_cars196(path) else None)
+    options["seed"] = options.get("seed", 0) + 1
+    how = f"held out: the test half of the drawing with seed={options['seed']}"
+    other = load(path, **options)
+    return ZeroShot(f"{data.train.name} validation", data.train, other.test, (), (how,))
 
 
 def split_source(source: str | os.PathLike) -> tuple[str, dict[str, object]]:

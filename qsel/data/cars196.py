@@ -52,6 +52,10 @@ TABLES = (".", "devkit", "car_devkit", "devkit/devkit", "car_devkit/devkit")
 TABLE_OF = {"train": "cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
 
 
+# Elsewhere the first word of a class name is the make.
+MAKES_OF_TWO_WORDS = ("AM General", "Aston Martin", "Land Rover")
+
+
 @dataclass(frozen=True)
 class CarClass:
     """What is known about one of the 196 classes."""
@@ -86,6 +90,17 @@ def car_classes() -> tuple[CarClass, ...]:
             )
             for row in csv.DictReader(lines)
         )
+
+
+def make(name: str) -> str:
+    """The make in a class name; the 196 classes are sorted by it.
+
+    Example:
+        >>> make("Aston Martin Virage Coupe 2012"), make("Rolls-Royce Ghost Sedan 2012")
+        ('Aston Martin', 'Rolls-Royce')
+    """
+    two = (make for make in MAKES_OF_TWO_WORDS if name.startswith(f"{make} "))
+    return next(two, name.split()[0])
 
 
 def cars196(

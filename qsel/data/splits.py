@@ -1,8 +1,8 @@
 """Zero-shot splits: the classes that are tested were never trained on."""
 
 import math
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -107,11 +107,7 @@ def split_fine_classes(
         >>> [len(side) for side in split_fine_classes(labels, 0.5, seed=0)]
         [2, 1]
     """
-    if not 0 < test_fraction < 1:
-        raise DataError(
-            f"the fraction of fine classes held out is {test_fraction}; give a number "
-            "above 0 and below 1, such as 0.5"
-        )
+    _check_fraction(test_fraction)
     generator = torch.Generator().manual_seed(seed)
     under: dict[str, list[str]] = {name: [] for name in sorted(hierarchy.coarse_names)}
     coarse_of_fine = hierarchy.coarse_of_fine.tolist()
@@ -129,6 +125,14 @@ def split_fine_classes(
         tuple(f for f in hierarchy.fine_names if f not in held_out),
         tuple(f for f in hierarchy.fine_names if f in held_out),
     )
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise DataError(
+            f"the fraction of fine classes held out is {fraction}; give a number above "
+            "0 and below 1, such as 0.5"
+        )
 
 
 def split_by_fraction(
@@ -211,19 +215,63 @@ def shortcomings(split: ZeroShot) -> Iterator[str]:
         yield from (f"  {name}" for name in skipped)
 
 
-def validation(train: ImageSet, fraction: float = 0.25, seed: int = 0) -> ZeroShot:
+def validation(
+    train: ImageSet,
+    groups: Callable[[str], str] | Sequence[str] | None = None,
+    fraction: float = 0.25,
+    seed: int = 0,
+) -> ZeroShot:
     """Hold out some *training* fine classes, to choose settings on.
 
     The test classes are not needed and not touched: train on ``.train``, compare
-    settings on ``.test``, then train the chosen ones on all of ``train``.
+    settings on ``.test``, then train the chosen ones on all of ``train``. ``.notes``
+    says which classes are held out.
 
     Args:
         train: the train side of a ``ZeroShot``.
-        fraction: of its fine classes that are held out, within each coarse class; see
-            ``split_fine_classes`` for the rounding.
-        seed: equal seeds give equal splits.
+        groups: gives each fine class a group by its name, or the groups of all of them
+            in order. The last groups are held out, each as a whole: classes that
+            resemble those trained on would favour long training. Without groups
+            siblings are drawn at random within each coarse class.
+        fraction: of the fine classes that are held out, see ``split_fine_classes`` for
+            the rounding; of groups as many as come nearest.
+        seed: of the random draw.
 
     Raises:
-        DataError: as ``split_by_fraction``.
+        DataError: as ``split_by_fraction``, or groups that cannot be held out.
+
+    Example:
+        >>> import numpy as np
+        >>> names = ["a1", "a2", "b1", "b1", "c1", "d1"]
+        >>> labels = Hierarchy.from_names(names, ["x", "x", "x", "x", "y", "y"])
+        >>> cars = ImageSet.from_array("cars", np.zeros((6, 3, 8, 8), "uint8"), labels)
+        >>> validation(cars, lambda name: name[0]).test.hierarchy.fine_names
+        ('d1',)
     """
-    return split_by_fraction(train, fraction, seed, f"{train.name} validation")
+    name = f"{train.name} validation"
+    if groups is None:
+        split = split_by_fraction(train, fraction, seed, name)
+        how = f"of each coarse class {fraction:g} of the fine classes, drawn at random"
+        return replace(split, notes=(f"held out: {how}",))
+    _check_fraction(fraction)
+    names = train.hierarchy.fine_names
+    of = [groups(name) for name in names] if callable(groups) else [*groups]
+    order = [*dict.fromkeys(of)]
+    if len(of) != len(names) or len(order) < 2:
+        raise DataError(
+            f"{name}: {len(of)} groups, {len(order)} of them different, for "
+            f"{len(names)} fine classes; give each a group, and at least two groups"
+        )
+    held = min(
+        (order[i:] for i in range(len(order) - 1, 0, -1)),
+        key=lambda last: abs(sum(map(of.count, last)) - fraction * len(of)),
+    )
+    kept = [name for name, group in zip(names, of, strict=True) if group not in held]
+    split = zero_shot(train, kept, name)
+    if reason := _why_untrainable(split.train.hierarchy):
+        raise DataError(
+            f"{name}: without {', '.join(held)} the {len(kept)} fine classes left "
+            f"cannot be trained on: {reason}; hold out a smaller fraction than "
+            f"{fraction:g}, or give other groups"
+        )
+    return replace(split, notes=(f"held out: {', '.join(held)}",))

@@ -1,166 +1,194 @@
 """Choosing settings on held-out training classes, with one budget for every row.
 
-Random search: for each row of Table 1 the same number of trials is drawn from its space
-and run on the same splits, so that none gets more attention than another. Rows that
-read the same settings have the same trials. The test classes are never looked at.
+Random search: every row of Table 1 has as many trials, drawn from the same ranges and
+from one of its own, that of its margin or scale. R@1 is measured on the held-out
+classes after every epoch, and a trial counts by its best one. The test classes are
+never looked at.
 """
 
-import itertools
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from qsel.data import ZeroShot, validation
+from qsel import metrics
+from qsel.data import ZeroShot
 from qsel.data.files import written_whole
-from qsel.experiments.config import RATE_DIVISORS, Config, preset
-from qsel.experiments.network import embed, evaluate
-from qsel.experiments.record import alone_at, writable
+from qsel.experiments import rows
+from qsel.experiments.config import (
+    PRESETS,
+    RANGES,
+    RATE_DIVISORS,
+    ROW_SETTINGS,
+    Config,
+)
+from qsel.experiments.network import best_device, embed, prepare
+from qsel.experiments.record import RESULTS_VERSION, alone_at, versions, writable
 from qsel.experiments.rows import QUADRUPLETS, ROWS
-from qsel.experiments.run import evaluable
+from qsel.experiments.run import Setup, describe, evaluable, untrained
 from qsel.experiments.training import TrainingError, train
 
-# Around values that train at all; each preset's own.
-SPACES: dict[str, dict[str, tuple]] = {
+# Setting → smallest and largest value. Drawn uniformly where it begins at 0, elsewhere
+# uniformly in its logarithm.
+Space = dict[str, tuple[float, float]]
+SPACES: dict[str, Space] = {
     "frozen": {
-        "learning_rate": (0.03, 0.1),
-        "dropout": (0.3, 0.6, 0.8),
-        "weight_decay": (0.0001, 0.001),
-        "whiten": (0.0, 0.2, 0.4),
-        "epochs": (7, 14),
+        "learning_rate": (1e-3, 1),
+        "weight_decay": (1e-6, 1e-2),
+        "dropout": (0, 0.8),
+        "whiten": (0, 0.6),
     },
     "laptop": {
-        "learning_rate": (0.003, 0.01, 0.03),
-        "dropout": (0.0, 0.3),
-        "weight_decay": (0.0, 0.0005),
-        "warmup": (0, 1),
-        "epochs": (1, 2),
+        "learning_rate": (1e-3, 0.3),
+        "weight_decay": (1e-6, 1e-2),
+        "dropout": (0, 0.5),
+    },
+    "upper": {
+        "learning_rate": (2e-4, 2e-2),
+        "trunk_rate": (0.03, 1),
+        "weight_decay": (1e-5, 0.1),
+        "dropout": (0, 0.6),
     },
 }
-# Clustering sums over its batch, where the others take a mean.
-SMALLER = {("laptop", "clustering"): 10}
-# What a row does not read: two trials that differ in nothing else would be one.
-UNREAD = {
-    "random": ("warmup",),
-    "n_pairs": ("images_per_class",),
-    "triplet_global": ("images_per_class",),
-    "classification": ("images_per_class",),
-}
+# Each row's own margin or scale: about two decades around its authors' value.
+OWN: dict[str, Space] = {
+    "semi_hard": {"margin": (0.02, 2)},
+    "lifted_structure": {"margin": (0.1, 10)},
+    "n_pairs": {"margin": (2e-4, 2e-2)},  # the weight of its l2 term
+    "clustering": {"margin": (0.1, 10)},  # γ
+    "triplet_global": {"margin": (0.04, 4)},  # between the means
+    "proxy_anchor": {"margin": (4, 128)},  # α
+    "multi_similarity": {"margin": (5, 200)},  # β
+} | dict.fromkeys(QUADRUPLETS, {"global_weight": (0.03, 30)})  # η
+EDGE = 0.1  # of a range
 
 
-def space(preset_name: str, method: str) -> dict[str, tuple]:
-    """The values that a row's trials are drawn from: setting → choices.
+def space(preset_name: str, method: str) -> Space:
+    """The ranges that a row's trials are drawn from.
 
-    Rows without quadruplets have no warm-up; theirs vary the images of a class in a
-    batch instead. Rows that do not normalise have longer embeddings and larger
-    gradients, and get smaller learning rates.
+    Rows whose embeddings are not of unit length have larger gradients, and get smaller
+    learning rates.
 
     Raises:
         ValueError: the preset has no space.
 
     Example:
-        >>> space("laptop", "n_pairs")["learning_rate"]
-        (1e-05, 3.333e-05, 0.0001)
+        >>> space("laptop", "method2")["global_weight"]
+        (0.03, 30)
     """
     if preset_name not in SPACES:
         raise ValueError(
             f"preset {preset_name!r} has no search space; expected one of "
             f"{', '.join(SPACES)}"
         )
-    found = dict(SPACES[preset_name])
-    if method not in QUADRUPLETS and found.pop("warmup", None):
-        found["images_per_class"] = (4, 8)
-    rates = found["learning_rate"]
-    smaller = RATE_DIVISORS.get(method, 1) * SMALLER.get((preset_name, method), 1)
-    found["learning_rate"] = tuple(float(f"{rate / smaller:.4g}") for rate in rates)
-    return found
+    found = SPACES[preset_name] | OWN.get(method, {})
+    smaller = _divisor(_base(preset_name, method))
+    low, high = found["learning_rate"]
+    return found | {
+        "learning_rate": (_rounded(low / smaller), _rounded(high / smaller))
+    }
 
 
-def trials(
-    preset_name: str, count: int, method: str = "method2", seed: int = 0
-) -> list[dict[str, float]]:
-    """Settings drawn at random from a row's space, none twice, of what the row reads.
+def trial(
+    number: int, preset_name: str, method: str, ranges: Space | None = None
+) -> dict[str, float]:
+    """The settings of a row's trial: trial 0 is the preset, all others are drawn.
 
-    A warm-up that would last all the passes is drawn again: it would make any row with
-    quadruplets the row Random.
+    A draw depends on nothing but the trial's number, the setting's name and its range:
+    more trials continue the same sequence, and rows with the same ranges draw the same.
 
-    Raises:
-        ValueError: the preset has no space, or one with fewer points.
+    Args:
+        number: of the trial, from 0.
+        preset_name: which the trial changes.
+        method: the row.
+        ranges: other ones than ``space`` has.
 
     Example:
-        >>> len(trials("frozen", 4)), sorted(trials("laptop", 1)[0])[:2]
-        (4, ['dropout', 'epochs'])
+        >>> trial(0, "laptop", "method2")["learning_rate"]
+        0.1
+        >>> trial(1, "laptop", "method1") == trial(1, "laptop", "method2")
+        True
     """
-    choices = space(preset_name, method)
-    unread = UNREAD.get(method, ())
-
-    def read(point: dict[str, float]) -> dict[str, float]:
-        return {name: value for name, value in point.items() if name not in unread}
-
-    every = itertools.product(*choices.values())
-    every = [dict(zip(choices, values, strict=True)) for values in every]
-    points = {str(read(point)) for point in every if _goes_beyond_warmup(point)}
-    if not 0 < count <= len(points):
-        raise ValueError(
-            f"{count} trials of preset {preset_name!r}; its space has {len(points)} "
-            "points"
-        )
-    generator = torch.Generator().manual_seed(seed)
-    drawn: list[dict[str, float]] = []
-    while len(drawn) < count:
-        point = {
-            name: values[int(torch.randint(len(values), (), generator=generator))]
-            for name, values in choices.items()
-        }
-        if read(point) not in drawn and _goes_beyond_warmup(point):
-            drawn.append(read(point))
+    ranges = space(preset_name, method) if ranges is None else ranges
+    if number == 0:
+        base = _base(preset_name, method)
+        rate = _rounded(base.learning_rate / _divisor(base))
+        values = base.to_dict() | {"learning_rate": rate}
+        return {name: values[name] for name in ranges}
+    drawn = {}
+    for name, (low, high) in ranges.items():
+        share = Random(f"{number} {name}").random()
+        value = share * high if low == 0 else low * (high / low) ** share
+        drawn[name] = _rounded(value)
     return drawn
 
 
-def _goes_beyond_warmup(point: dict[str, float]) -> bool:
-    return "warmup" not in point or point["warmup"] < point["epochs"]
+def _base(preset_name: str, method: str) -> Config:
+    """The preset without what an earlier search has chosen."""
+    own = ROW_SETTINGS.get(method, {})
+    return Config(**(PRESETS[preset_name] | own | {"method": method}))
 
 
-def score(metrics: dict[str, float]) -> float:
-    """What the search maximises: the mean of R@1 and NMI, the paper's two measures."""
-    return (metrics["R@1"] + metrics["NMI"]) / 2
+def _divisor(base: Config) -> float:
+    longer = not base.normalise and base.optimiser == "sgd"
+    return RATE_DIVISORS.get(base.method, 1) if longer else 1
 
 
-def checked_trials(
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def checked_ranges(
     preset_name: str,
     out: Path,
     methods: Sequence[str],
-    count: int,
-    settings: dict[str, object] | None = None,
-) -> dict[str, list[dict[str, float]]]:
-    """The trials of a search, if it can be made; said before any data is loaded.
+    settings: Mapping[str, object],
+    wider: Space,
+) -> dict[str, Space]:
+    """The ranges of each row of a search that can be made; said before data is loaded.
 
-    Args:
-        preset_name: the preset that the trials change.
-        out: JSON file of the search.
-        methods: the rows to tune.
-        count: trials of each method.
-        settings: changes to the preset that all trials share.
-
-    Returns:
-        For each method its trials, see ``trials``.
+    Settings that all trials share are not drawn.
 
     Raises:
-        ValueError: no such row, preset or setting, too many trials, or a file that
-            cannot be written or holds no search.
+        ValueError: no such row, preset or setting, a range that cannot be searched, or
+            a file that cannot be written or holds no search.
     """
     if unknown := sorted(set(methods) - set(ROWS)):
         raise ValueError(f"no row {unknown[0]!r} to tune; expected {', '.join(ROWS)}")
-    drawn = {method: trials(preset_name, count, method) for method in methods}
-    for method in methods:
-        preset(preset_name, method).with_settings(settings or {})
+    found = {
+        method: {
+            n: r for n, r in space(preset_name, method).items() if n not in settings
+        }
+        for method in methods
+    }
+    for name, (low, high) in wider.items():
+        searched = dict.fromkeys(n for ranges in found.values() for n in ranges)
+        if name not in searched or not 0 <= low < high:
+            raise ValueError(
+                f"the range {low:g} to {high:g} of {name!r}: expected two numbers from "
+                f"0 on, the smaller one first, and one of {', '.join(searched)}"
+            )
+    for method, ranges in found.items():
+        found[method] = _union(ranges, {n: r for n, r in wider.items() if n in ranges})
+        for end in (0, 1):
+            ends = {name: values[end] for name, values in found[method].items()}
+            _base(preset_name, method).with_settings({**settings, **ends})
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give a file for the search with --out")
     writable(out.parent)
-    _done(out, {})
-    return drawn
+    _held(out, {})
+    return found
+
+
+def _union(one: Space, other: Mapping[str, Sequence[float]]) -> Space:
+    both = {n: (*one.get(n, ()), *other.get(n, ())) for n in {**one, **other}}
+    return {name: (min(values), max(values)) for name, values in both.items()}
 
 
 def tune(
@@ -168,109 +196,192 @@ def tune(
     preset_name: str,
     out: Path,
     methods: Sequence[str],
-    count: int = 8,
-    splits: int = 2,
-    settings: dict[str, object] | None = None,
-) -> dict[str, dict[str, float]]:
-    """Run every trial with every method on held-out training classes.
+    count: int = 20,
+    settings: Mapping[str, object] | None = None,
+    wider: Space | None = None,
+    take: Sequence[Path] = (),
+) -> dict:
+    """Run the trials of every row on held-out training classes.
 
-    Results are written after each run, and runs that are in the file already are not
-    repeated.
+    The file is written after each trial, and trials that it holds are not repeated.
 
     Args:
-        data: its training classes are split; its test classes are not used.
+        data: ``test`` holds the held-out training classes, ``train`` the others; see
+            ``qsel.data.validation_of``.
         preset_name: the preset that the trials change.
-        out: JSON file of all trials, their scores and the winners.
+        out: JSON file of the search.
         methods: the rows to tune.
-        count: trials of each method.
-        splits: different halvings of the training classes a trial is scored on.
+        count: trials of each row.
         settings: changes to the preset that all trials share.
+        wider: ranges for the trials that are still to come. They never narrow those of
+            the file, and hold for it from then on.
+        take: other files of the same search, such as of other rows, whose trials are
+            taken over.
 
     Returns:
-        For each method, the settings with the best mean score.
+        The search as the file holds it: "start", the R@1 of the untrained trunk;
+        "runs", each with the R@1 after every epoch; "chosen", the best setting of each
+        row; "shared", see ``shared``; "ranges"; and what it was made with.
 
     Raises:
-        ValueError: the file holds another search, another program is writing it, the
-            test half is too small for the metrics, or see ``checked_trials``.
+        ValueError: a file holds another search, another program is writing it, the
+            held-out part is too small for the metrics, or see ``checked_ranges``.
     """
-    drawn = checked_trials(preset_name, out, methods, count, settings)
-    held_out = [validation(data.train, seed=split) for split in range(splits)]
-    for halves in held_out:
-        evaluable(halves.test)
+    settings = dict(settings or {})
+    ranges = checked_ranges(preset_name, out, methods, settings, wider or {})
+    evaluable(data.test)
     search = {
-        "data": data.name,
+        "data": describe(data),
+        "held out": list(data.test.hierarchy.fine_names),
+        "how": list(data.notes),
         "preset": preset_name,
-        "shared settings": settings or {},
+        "shared settings": settings,
+        "results version": RESULTS_VERSION,
     }
     with alone_at(out, out.with_name(f"{out.name}.lock")):
-        done = _done(out, search)
-        finished = {(run["method"], run["trial"], run["split"]) for run in done}
-        todo = [
-            (method, trial, split)
-            for trial in range(count)
-            for split in range(splits)
-            for method in methods
-            if (method, trial, split) not in finished
-        ]
-        for method, trial, split in tqdm(todo, desc="trials", unit="run"):
-            wanted = {**(settings or {}), **drawn[method][trial]}
-            config = preset(preset_name, method).with_settings(wanted)
-            run = {"method": method, "trial": trial, "split": split}
-            run |= {"settings": drawn[method][trial]}
-            done.append(run | _result(held_out[split], config))
-            with written_whole(out) as unfinished:
-                text = search | {"chosen": winners(done), "runs": done}
-                unfinished.write_text(json.dumps(text, indent=1) + "\n")
-    return winners(done)
+        runs, start = {}, None
+        for file in (out, *take):
+            held = _held(file, search, needed=file is not out)
+            start = start or held.get("start")
+            for run in held.get("runs", ()):
+                runs.setdefault((run["method"], run["trial"]), run)
+            for method, earlier in held.get("ranges", {}).items():
+                ranges[method] = _union(ranges.get(method, {}), earlier)
+        config = _base(preset_name, "start").with_settings(settings)
+        start = start or _recall(
+            untrained(Setup(data, "", preset_name, config), best_device()), data
+        )
+        search |= {"start": start, "versions": versions()}
+        todo = [(m, k) for k in range(count) for m in methods if (m, k) not in runs]
+        found = _written(out, search, ranges, [*runs.values()])
+        for method, number in tqdm(todo, desc="trials", unit="run"):
+            drawn = trial(number, preset_name, method, ranges[method])
+            config = _base(preset_name, method).with_settings({**settings, **drawn})
+            run = {"method": method, "trial": number, "settings": drawn}
+            run |= _result(data, config)
+            if run["score"] < start:
+                run["below untrained"] = True
+                tqdm.write(
+                    f"{method}, trial {number}: {run.get('failed', 'trained')}; R@1 "
+                    f"{run['score']:.2%} is below untrained features' {start:.2%}",
+                    file=sys.stderr,
+                )
+            runs[method, number] = run
+            found = _written(out, search, ranges, [*runs.values()])
+    return found
 
 
 def _result(data: ZeroShot, config: Config) -> dict[str, object]:
+    *_, held_out = prepare(data, config, best_device())
+    reached: list[float] = []
+
+    def measure(epoch: int, model: nn.Module) -> None:
+        embeddings = embed(model, held_out, kind=config.precision)
+        reached.append(_recall(rows.comparable(embeddings, config.method), data))
+
     try:
-        trained = train(data, config)
-    except TrainingError as error:  # settings that do not train lose, but are told
-        return {"failed": str(error), "score": 0.0}
-    found = evaluate(embed(trained.model, trained.test), data.test.hierarchy.fine)
-    return {"metrics": found, "score": score(found)}
+        train(data, config, after_epoch=measure)
+    except (TrainingError, ValueError) as error:  # it loses, but is told
+        if not isinstance(error, TrainingError) and "NaN or infinite" not in str(error):
+            raise
+        return {"R@1": reached, "failed": str(error), "score": 0.0}
+    best = max(range(len(reached)), key=reached.__getitem__)
+    return {"R@1": reached, "best epoch": best + 1, "score": reached[best]}
 
 
-def _done(out: Path, search: dict[str, object]) -> list[dict]:
-    """The runs that a file holds, if it is of this search."""
-    if not out.exists():
-        return []
+def _recall(embeddings: Tensor, data: ZeroShot) -> float:
+    labels = data.test.hierarchy.fine
+    return metrics.retrieval(embeddings, labels, ks=(1,))["R@1"]
+
+
+def _written(out: Path, search: dict, ranges: dict, runs: list[dict]) -> dict:
+    found = search | {"date": datetime.now(UTC).date().isoformat(), "ranges": ranges}
+    found |= {"chosen": winners(runs), "shared": shared(runs), "runs": runs}
+    with written_whole(out) as unfinished:
+        unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def _held(file: Path, search: dict, needed: bool = False) -> dict:
+    """What a file holds, if it is of this search; nothing if there is none."""
+    if not file.exists() and not needed:
+        return {}
     try:
-        held = json.loads(out.read_text(encoding="utf-8"))
-        held["runs"]
+        held = json.loads(file.read_text(encoding="utf-8"))
+        held["runs"], held["ranges"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{out} holds no search that can be read; choose another file, or remove it"
+            f"{file} holds no search that can be read; choose another file, or remove "
+            "it"
         ) from error
     for name, wanted in search.items():
         if held.get(name) != wanted:
             raise ValueError(
-                f"{out} holds a search with other {name} ({held.get(name)}, not "
+                f"{file} holds a search with other {name} ({held.get(name)}, not "
                 f"{wanted}); choose another file, or remove it"
             )
-    return held["runs"]
+    return held
 
 
-def winners(runs: list[dict]) -> dict[str, dict[str, float]]:
-    """For each row of a search, the settings with the best mean score.
-
-    Trials that were not run on all splits do not count.
+def winners(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
+    """Each row's own best setting; "last_epoch" is the epoch at which it was best.
 
     Args:
-        runs: as the search's file holds them, each with method, trial, split,
-            settings and score.
+        runs: as the search's file holds them.
     """
-    best: dict[str, dict[str, float]] = {}
-    for method in dict.fromkeys(run["method"] for run in runs):
-        scores: dict[int, list[float]] = {}
-        settings = {}
-        for run in runs:
-            if run["method"] == method:
-                scores.setdefault(run["trial"], []).append(run["score"])
-                settings[run["trial"]] = run["settings"]
-        most = max(len(s) for s in scores.values())
-        whole = {t: sum(s) / most for t, s in scores.items() if len(s) == most}
-        best[method] = settings[max(whole, key=whole.get)]
-    return best
+    best: dict[str, dict] = {}
+    for run in (run for run in runs if "failed" not in run):
+        if run["score"] > best.get(run["method"], {"score": -1})["score"]:
+            best[run["method"]] = run
+    return {m: r["settings"] | {"last_epoch": r["best epoch"]} for m, r in best.items()}
+
+
+def shared(runs: Sequence[dict]) -> dict[str, float]:
+    """The one setting, and the epoch, with the best mean R@1 of the quadruplet rows.
+
+    Empty where no trial has been run with all four.
+    """
+    curves: dict[str, dict[str, list[float]]] = {}
+    for run in (run for run in runs if "failed" not in run):
+        if run["method"] in QUADRUPLETS:
+            same = curves.setdefault(json.dumps(run["settings"]), {})
+            same[run["method"]] = run["R@1"]
+    means = {
+        (settings, epoch): sum(reached)
+        for settings, of in curves.items()
+        if len(of) == len(QUADRUPLETS)
+        for epoch, reached in enumerate(zip(*of.values(), strict=True), start=1)
+    }
+    if not means:
+        return {}
+    settings, epoch = max(means, key=means.get)
+    return json.loads(settings) | {"last_epoch": epoch}
+
+
+def at_edge(
+    chosen: Mapping[str, Mapping[str, float]], ranges: Mapping[str, Space]
+) -> dict[str, dict[str, str]]:
+    """Winners within a tenth of an end of their range: row → setting → which end.
+
+    An end that the setting cannot go beyond, such as a dropout of 0, is none.
+
+    Example:
+        >>> at_edge({"random": {"margin": 0.9}}, {"random": {"margin": (0.01, 1)}})
+        {'random': {'margin': 'largest'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for method, settings in chosen.items():
+        for name, (low, high) in ranges.get(method, {}).items():
+            value, (least, most) = settings.get(name), RANGES[name]
+            if value is None:
+                continue
+            if low == 0:
+                share = value / high
+            else:
+                x = torch.tensor([low, value, high], dtype=torch.float64).log()
+                share = float((x[1] - x[0]) / (x[2] - x[0]))
+            if share < EDGE and low > least:
+                found.setdefault(method, {})[name] = "smallest"
+            elif share > 1 - EDGE and high < most:
+                found.setdefault(method, {})[name] = "largest"
+    return found
