@@ -17,7 +17,8 @@ metric learning's::
     cars196/cars_annos.mat
 
 The images' official train and test parts divide every class, so they are joined
-first; the zero-shot split then trains on classes 1-98 and tests on 99-196.
+first; the zero-shot split then trains on classes 1-98 and tests on 99-196, or the other
+way round in the second fold.
 """
 
 import csv
@@ -108,8 +109,9 @@ def cars196(
     parts: Iterable[str] = PARTS,
     coarse: str = "token22",
     skip_bad: int = 0,
+    fold: int = 1,
 ) -> ZeroShot:
-    """Stanford Cars 196 as the zero-shot split 1-98 / 99-196.
+    """Stanford Cars 196 as the zero-shot split 1-98 / 99-196, or swapped.
 
     Args:
         root: the folder in either layout, or its parent.
@@ -118,6 +120,8 @@ def cars196(
             paper's 22 types must be, by inference), or "body9", nine body types.
         skip_bad: so many images that cannot be decoded are left out, and named by
             ``skipped`` of the result. If above 0, every image is decoded first.
+        fold: 1 trains on classes 1-98 and tests on 99-196, as the paper does; 2 trains
+            on 99-196 and tests on 1-98.
 
     Raises:
         DataError: a part, table or image that is missing, or anything in them that
@@ -126,6 +130,11 @@ def cars196(
     parts = _checked_parts(parts)
     if coarse not in COARSE:
         raise DataError(f"coarse is {coarse!r}; give one of {', '.join(COARSE)}")
+    if fold not in (1, 2):
+        raise DataError(
+            f"fold is {fold!r}; give 1 (train on classes 1-98, test on 99-196) or 2 "
+            "(train on 99-196, test on 1-98)"
+        )
     base = _find(Path(root))
     if base is None:
         raise DataError(
@@ -149,9 +158,15 @@ def cars196(
         fine_names,
         coarse_names,
     )
-    name = "cars196" if parts == PARTS else f"cars196 ({parts[0]} part)"
+    marks = [f"{parts[0]} part"] if parts != PARTS else []
+    half = len(fine_names) // 2
+    trained = fine_names[:half]
+    if fold == 2:
+        trained = fine_names[half:]
+        marks.append(f"trained on classes {half + 1}-{len(fine_names)}")
+    name = f"cars196 ({', '.join(marks)})" if marks else "cars196"
     images = ImageSet.from_files(name, [paths[i] for i in good], labels)
-    split = zero_shot(images, fine_names[: len(fine_names) // 2])  # 1-98, 99-196
+    split = zero_shot(images, trained)
     skipped = tuple(paths[i].relative_to(base).as_posix() for i in bad)
     return replace(split, skipped=skipped)
 

@@ -13,6 +13,7 @@ from qsel.data import cars196 as module
 from qsel.data import load
 from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
 from qsel.data.images import DataError
+from qsel.experiments.table1 import run_folder
 
 CARS = (
     CarClass("Alpha One Sedan 2001", "Sedan", 3, 2),
@@ -133,6 +134,23 @@ def test_one_part_alone(base, part, images):
     assert turned.name == "cars196"
 
 
+def test_the_second_fold_swaps_the_classes(base):
+    first, second = cars196(base), load(f"{base}?fold=2")
+    sides = (first.train, second.test), (first.test, second.train)
+    for one, other in sides:
+        assert one.hierarchy.fine_names == other.hierarchy.fine_names
+        assert one.fingerprint == other.fingerprint and one.paths == other.paths
+    assert second.name == "cars196 (trained on classes 3-4)"
+    part = load(f"{base}?parts=train&fold=2")
+    assert part.name == "cars196 (train part, trained on classes 3-4)"
+    assert len(part.train) == 4 and len(part.test) == 5
+    assert load(f"{base}?fold=1").name == first.name
+    assert load(f"{base}?fold=1").train.fingerprint == first.train.fingerprint
+    source = f"{base}?parts=train&fold=2"
+    folder = run_folder("runs", source, "frozen", "random", 0).as_posix()
+    assert folder == f"runs/{base.name}-parts=train-fold=2/frozen/random-seed0"
+
+
 def test_the_parent_is_accepted_and_load_knows_it(base):
     whole = cars196(base).train.fingerprint
     assert cars196(base.parent).train.fingerprint == whole
@@ -186,6 +204,13 @@ def test_unknown_parts(torchvision, parts):
 
 def test_unknown_coarse_labels(torchvision):
     refused(torchvision, "coarse is 'make'; give one of token22", coarse="make")
+
+
+def test_an_unknown_fold(torchvision):
+    for fold in (0, 3):
+        refused(torchvision, f"fold is {fold}; give 1 (train on classes", fold=fold)
+    with pytest.raises(DataError, match="fold is 'two'; expected a whole number"):
+        load(f"{torchvision}?fold=two")
 
 
 def test_an_absent_part_says_how_to_go_on(torchvision):
