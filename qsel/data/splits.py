@@ -252,7 +252,7 @@ def validation(
     if groups is None:
         split = split_by_fraction(train, fraction, seed, name)
         how = f"of each coarse class {fraction:g} of the fine classes, drawn at random"
-        return replace(split, notes=(f"held out: {how}",))
+        return _parts(train, split, how)
     _check_fraction(fraction)
     names = train.hierarchy.fine_names
     of = [groups(name) for name in names] if callable(groups) else [*groups]
@@ -274,4 +274,13 @@ def validation(
             f"cannot be trained on: {reason}; hold out a smaller fraction than "
             f"{fraction:g}, or give other groups"
         )
-    return replace(split, notes=(f"held out: {', '.join(held)}",))
+    return _parts(train, split, ", ".join(held))
+
+
+def _parts(whole: ImageSet, split: ZeroShot, held_out: str) -> ZeroShot:
+    """A split whose sides find what is cached of the whole."""
+    seen = set(split.train.hierarchy.fine_names)
+    kept = torch.tensor([name in seen for name in whole.hierarchy.fine_names])
+    for side, chosen in ((split.train, kept), (split.test, ~kept)):
+        side.part_of = (whole, chosen[whole.hierarchy.fine].nonzero().flatten())
+    return replace(split, notes=(f"held out: {held_out}",))

@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +170,13 @@ def test_validation_divides_the_training_classes_only():
     assert inside == set(split.train.hierarchy.fine_names)
     assert not inside & set(split.test.hierarchy.fine_names)
     assert len(chosen.test.hierarchy.fine_names) == 2  # 6 / 4 = 1.5, half rounds down
+
+
+@pytest.mark.parametrize("groups", [None, lambda name: int(name[1:]) // 3])
+def test_both_sides_of_a_validation_are_found_in_the_whole(groups):
+    whole = tiny.image_set()
+    split = validation(whole, groups)
+    for side in (split.train, split.test):
+        of, chosen = side.part_of
+        assert of is whole
+        assert torch.equal(whole.pixels[chosen], side.pixels)
