@@ -18,7 +18,8 @@ Preset = Annotated[
     str,
     typer.Option(
         help="smoke: seconds, shows that it runs. laptop: minutes on a CPU. frozen: a "
-        "linear layer on a frozen trunk. paper: ResNet-101 at 224 px, for a GPU."
+        "linear layer on a frozen trunk. upper: the trunk's upper part, on a CPU. "
+        "paper: ResNet-101 at 224 px, for a GPU."
     ),
 ]
 Method = Annotated[
