@@ -30,7 +30,9 @@ def precision(kind: str, device: torch.device) -> Iterator[None]:
     if kind == "float32":
         yield
         return
-    with torch.autocast(device.type, torch.bfloat16):
+    # A cache would keep the weights of the first step: it is emptied only where the
+    # outermost autocast ends, and a caller's, switched off, may stand around this one.
+    with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
         if device.type == "cpu":
             with _Convolutions():
                 yield

@@ -74,3 +74,14 @@ def test_float32_is_torchs_own():
     with precision("float32", CPU):
         assert torch.equal(network(x), network(x))
         assert network(x).dtype == torch.float32
+
+
+def test_changed_weights_count_at_once():
+    network, x = nn.Linear(4, 4), torch.ones(1, 4)
+    with torch.autocast("cpu", enabled=False):  # as `fresh_settings` has it
+        with precision("bfloat16", CPU):
+            before = network(x)
+        with torch.no_grad():
+            network.weight.add_(1)
+        with precision("bfloat16", CPU):
+            assert torch.allclose(network(x), before + 4, atol=0.1)
