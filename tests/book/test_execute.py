@@ -19,7 +19,7 @@ from qsel.book.execute import RUN, NotebookError, check_parameters, execute, run
 from qsel.data import load
 from qsel.data.files import locked
 from qsel.experiments.record import RunError
-from qsel.experiments.rows import ROWS, UNTRAINED
+from qsel.experiments.row_names import QUADRUPLETS, QUOTED, UNTRAINED
 from qsel.experiments.table1 import run_folder
 
 
@@ -38,6 +38,7 @@ def root(tmp_path):
     return root
 
 
+TRAINED = QUOTED + QUADRUPLETS  # what a table runs by default
 PHOTOS = "photos"  # of the repository, where commands run
 
 
@@ -206,7 +207,7 @@ def names(executed):
 
 def test_every_row_and_seed_once(root, photos, executed):
     assert run_table(root, "smoke", photos, seeds=range(2)) == []
-    trained = [(row, seed) for seed in (0, 1) for row in ROWS]
+    trained = [(row, seed) for seed in (0, 1) for row in TRAINED]
     assert sorted(names(executed)) == sorted([(u, 0) for u in UNTRAINED] + trained)
     # Those without training first: they fill the caches.
     assert names(executed)[: len(UNTRAINED)] == [(u, 0) for u in UNTRAINED]
@@ -280,7 +281,7 @@ def test_a_failure_is_reported_and_the_others_go_on(root, photos, monkeypatch):
     first, second = sorted(run_table(root, "smoke", photos, seeds=range(2)))
     assert first.startswith("random, seed 0: table1_run.ipynb") and "cell 3" in first
     assert second.startswith("random, seed 1: ")
-    assert len(calls) == 2 * (len(ROWS) - 1) + len(UNTRAINED)
+    assert len(calls) == 2 * (len(TRAINED) - 1) + len(UNTRAINED)
 
 
 def test_a_record_that_is_none_is_named(root, photos, executed, monkeypatch):

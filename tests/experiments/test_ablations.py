@@ -59,7 +59,8 @@ def test_every_switch_changes_something_and_one_thing_at_a_time(name):
         changed = switch.changed(base)
         assert changed or switch.options or switch.like
         other = base.with_settings(changed)  # refuses what is no setting
-        if name != "same_settings":  # a row may have been tuned to just these
+        # A row may have been tuned to just these, or a preset chosen just that.
+        if name not in ("same_settings", "global_heavy"):
             assert other != base or switch.options
         assert other.method == method and other.seed == base.seed
 
@@ -77,8 +78,9 @@ def test_settings_that_depend_on_the_rows_own():
     base = Config(learning_rate=0.1, weight_decay=0.001, batch=100, epochs=7)
     assert SWITCHES["twice_as_long"].changed(base) == {"epochs": 14}
     summed = SWITCHES["summed"].changed(base)
-    assert summed.pop("reduction") == "sum"
+    assert (summed.pop("reduction"), summed.pop("global_weight")) == ("sum", 1.0)
     assert summed == pytest.approx({"learning_rate": 0.001, "weight_decay": 0.1})
+    assert SWITCHES["global_heavy"].changed(base) == {"global_weight": 100.0}
 
 
 def test_methods_own_rule_is_what_the_other_switch_names():
@@ -93,7 +95,13 @@ def test_methods_own_rule_is_what_the_other_switch_names():
 def test_jobs_are_the_rows_of_every_switch():
     found = jobs("cars?parts=train", "frozen")
     assert [(job.ablation, job.method) for job in found] == [
-        (name, row) for name, switch in SWITCHES.items() for row in switch.rows
+        (name, row)
+        for name, switch in SWITCHES.items()
+        for row in switch.rows
+        if name != "global_heavy"  # the preset's own: nothing would change
+    ]
+    assert [job.settings for job in jobs("cars", "upper", ["global_heavy"])] == [
+        {"global_weight": 32.0}
     ]
     for job in found:
         body9 = job.ablation == "body9"

@@ -15,12 +15,16 @@ from qsel.experiments.medoids import agreement, cluster_assignments, find_medoid
 from qsel.experiments.rivals import (
     clustering_loss,
     lifted_structure_loss,
+    multi_similarity_loss,
     n_pairs_loss,
+    proxy_anchor_loss,
     semi_hard_loss,
     triplet_global_loss,
 )
 
-BATCH_LOSSES = [semi_hard_loss, lifted_structure_loss, clustering_loss]
+BATCH_LOSSES = [
+    *(semi_hard_loss, lifted_structure_loss, clustering_loss, multi_similarity_loss)
+]
 
 # The slow twins: float64 scalars, one loop a sum, gradients by autograd.
 
@@ -159,6 +163,39 @@ def slow_triplet_global(a, p, n, m, t, mean_weight, global_weight):
     return triplet + global_weight * (sum(variances) + mean_weight * hinge)
 
 
+def slow_proxy_anchor(x, labels, proxies, alpha):
+    cosine = torch.nn.functional.cosine_similarity
+    pulls, pushes = [], []
+    for k, proxy in enumerate(proxies):
+        own = [cosine(x[i], proxy, 0) for i in range(len(x)) if labels[i] == k]
+        other = [cosine(x[i], proxy, 0) for i in range(len(x)) if labels[i] != k]
+        if own:
+            inside = sum(torch.exp(-alpha * (s - 0.1)) for s in own)
+            pulls.append(torch.log(1 + inside))
+        inside = sum(torch.exp(alpha * (s + 0.1)) for s in other)
+        pushes.append(torch.log(1 + inside))
+    return sum(pulls) / len(pulls) + sum(pushes) / len(proxies)
+
+
+def slow_multi_similarity(x, labels, beta):
+    total, rows = 0 * x.sum(), range(len(x))
+    for i in rows:
+        s = [torch.nn.functional.cosine_similarity(x[i], x[j], 0) for j in rows]
+        own = [s[j] for j in rows if j != i and labels[j] == labels[i]]
+        other = [s[j] for j in rows if labels[j] != labels[i]]
+        if not own:  # nothing to mine against
+            continue
+        pull = [p for p in own if p - 0.1 < max(other)]
+        push = [n for n in other if n + 0.1 > min(own)]
+        if pull:
+            inside = sum(torch.exp(-2 * (p - 0.5)) for p in pull)
+            total = total + torch.log(1 + inside) / 2
+        if push:
+            inside = sum(torch.exp(beta * (n - 0.5)) for n in push)
+            total = total + torch.log(1 + inside) / beta
+    return total / len(x)
+
+
 def value_and_gradient(function, *inputs):
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     value = function(*leaves)
@@ -280,6 +317,56 @@ def test_triplet_global_defaults_are_the_documented_ones():
     a, p, n = torch.randn(3, 7, 4, dtype=torch.float64).unbind()
     expected = slow_triplet_global(a, p, n, 0.01, 0.4, 0.8, 1.0)
     torch.testing.assert_close(triplet_global_loss(a, p, n), expected)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 32.0])
+@pytest.mark.parametrize("classes", [3, 5])  # of five proxies
+def test_proxy_anchor_is_its_loop(classes, alpha):
+    x, labels = random_batch(classes, classes=classes, width=4)
+    proxies, _ = random_batch(7, size=5, width=4)
+    before = torch.get_rng_state()
+    assert_same(
+        lambda e, p: proxy_anchor_loss(e, labels, p, alpha),
+        lambda e, p: slow_proxy_anchor(e, labels, p, alpha),
+        *(x, proxies),
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_proxy_anchor_default_is_the_documented_one():
+    x, labels = random_batch(0, classes=3)
+    expected = slow_proxy_anchor(x, labels, x[:4], 32.0)
+    torch.testing.assert_close(proxy_anchor_loss(x, labels, x[:4]), expected)
+
+
+@pytest.mark.parametrize("beta", [2.0, 50.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_multi_similarity_is_its_loop(seed, beta):
+    x, labels = random_batch(seed, size=10, width=4, spread=seed)
+    labels[0] = 9  # alone in its class
+    assert_same(
+        lambda e: multi_similarity_loss(e, labels, beta),
+        lambda e: slow_multi_similarity(e, labels, beta),
+        x,
+    )
+
+
+def test_multi_similarity_default_is_the_documented_one():
+    x, labels = random_batch(0)
+    expected = slow_multi_similarity(x, labels, 50.0)
+    torch.testing.assert_close(multi_similarity_loss(x, labels), expected)
+
+
+def test_multi_similarity_of_easy_pairs_alone_is_zero_with_a_gradient():
+    x, labels = torch.eye(2)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1])
+    value, gradient = value_and_gradient(lambda e: multi_similarity_loss(e, labels), x)
+    assert value == 0 and not gradient.any()
+
+
+def test_multi_similarity_refuses_a_scale_that_it_would_divide_by():
+    x, labels = random_batch(0)
+    with pytest.raises(ValueError, match=r"beta=0; expected a positive one"):
+        multi_similarity_loss(x, labels, 0)
 
 
 # Clustering: the value for the medoids found, and the search for them.

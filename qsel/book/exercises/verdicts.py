@@ -90,7 +90,7 @@ def ahead_or_not(answer: object) -> str:
 
 @exercise("4.1a", "Predict", "Sum or mean")
 def sum_or_mean(answer: object) -> str:
-    """Which part of (6) pulls less when a sum is divided by B afterwards."""
+    """Which part of (6) pulls less when all of a sum is divided by B."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(4, 128, 8, generator=g, dtype=torch.float64)
     x = torch.nn.functional.normalize(x, dim=2).requires_grad_()
@@ -99,10 +99,10 @@ def sum_or_mean(answer: object) -> str:
         score.requires_grad_()
     own = torch.arange(128) % 5, torch.arange(128) % 9
 
-    def pulls(reduction: str, divide: float) -> dict[str, torch.Tensor]:
+    def pulls(reduction: str, eta: float, divide: int) -> dict[str, torch.Tensor]:
         heads = losses.classification_loss(*scores, *own, reduction=reduction)
         joint = losses.joint_loss(*x, reduction=reduction)
-        whole = losses.combined_loss(*x, reduction=reduction)
+        whole = losses.combined_loss(*x, global_weight=eta, reduction=reduction)
         parts = {
             "the joint loss": (joint, x),
             "the global loss": (whole - joint, x),
@@ -113,7 +113,7 @@ def sum_or_mean(answer: object) -> str:
             for name, (loss, at) in parts.items()
         }
 
-    mean, total = pulls("mean", 1), pulls("sum", 128)
+    mean, total = pulls("mean", 128.0, 1), pulls("sum", 1.0, 128)
     share = {name: (total[name].norm() / mean[name].norm()).item() for name in mean}
     (truth,) = (name for name, value in share.items() if abs(value - 1) > 0.01)
     nudge = "which parts are sums over quadruplets, and which is a mean in either case?"
