@@ -247,7 +247,9 @@ def tune(
     ] = None,
     take: Annotated[
         list[Path] | None,
-        typer.Option(help="Another file of this search, to take its trials over."),
+        typer.Option(
+            exists=True, help="Another file of this search, to take its trials over."
+        ),
     ] = None,
 ) -> None:
     """Choose settings on held-out training classes, one budget for every row.

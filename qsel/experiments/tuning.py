@@ -10,10 +10,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import log
 from pathlib import Path
 from random import Random
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -50,7 +50,7 @@ SPACES: dict[str, Space] = {
         "dropout": (0, 0.5),
     },
     "upper": {
-        "learning_rate": (2e-4, 2e-2),
+        "learning_rate": (1e-4, 1e-2),
         "trunk_rate": (0.03, 1),
         "weight_decay": (1e-5, 0.1),
         "dropout": (0, 0.6),
@@ -88,45 +88,33 @@ def space(preset_name: str, method: str) -> Space:
             f"{', '.join(SPACES)}"
         )
     found = SPACES[preset_name] | OWN.get(method, {})
-    smaller = _divisor(_base(preset_name, method))
-    low, high = found["learning_rate"]
-    return found | {
-        "learning_rate": (_rounded(low / smaller), _rounded(high / smaller))
-    }
+    smaller = _rate_divisor(_base(preset_name, method))
+    low, high = (_rounded(rate / smaller) for rate in found["learning_rate"])
+    return found | {"learning_rate": (low, high)}
 
 
-def trial(
-    number: int, preset_name: str, method: str, ranges: Space | None = None
-) -> dict[str, float]:
-    """The settings of a row's trial: trial 0 is the preset, all others are drawn.
+def trial(number: int, preset_name: str, method: str, ranges: Space) -> dict:
+    """The settings of a row's trial: trial 0 is the preset, the others are drawn.
 
     A draw depends on nothing but the trial's number, the setting's name and its range:
     more trials continue the same sequence, and rows with the same ranges draw the same.
 
-    Args:
-        number: of the trial, from 0.
-        preset_name: which the trial changes.
-        method: the row.
-        ranges: other ones than ``space`` has.
-
     Example:
-        >>> trial(0, "laptop", "method2")["learning_rate"]
-        0.1
-        >>> trial(1, "laptop", "method1") == trial(1, "laptop", "method2")
-        True
+        >>> trial(1, "laptop", "method2", {"margin": (0.1, 10)})
+        {'margin': 0.145}
     """
-    ranges = space(preset_name, method) if ranges is None else ranges
     if number == 0:
         base = _base(preset_name, method)
-        rate = _rounded(base.learning_rate / _divisor(base))
+        rate = _rounded(base.learning_rate / _rate_divisor(base))
         values = base.to_dict() | {"learning_rate": rate}
         return {name: values[name] for name in ranges}
-    drawn = {}
-    for name, (low, high) in ranges.items():
-        share = Random(f"{number} {name}").random()
-        value = share * high if low == 0 else low * (high / low) ** share
-        drawn[name] = _rounded(value)
-    return drawn
+    shares = {name: Random(f"{number} {name}").random() for name in ranges}
+    return {
+        name: _rounded(
+            low * (high / low) ** shares[name] if low else shares[name] * high
+        )
+        for name, (low, high) in ranges.items()
+    }
 
 
 def _base(preset_name: str, method: str) -> Config:
@@ -135,7 +123,7 @@ def _base(preset_name: str, method: str) -> Config:
     return Config(**(PRESETS[preset_name] | own | {"method": method}))
 
 
-def _divisor(base: Config) -> float:
+def _rate_divisor(base: Config) -> float:
     longer = not base.normalise and base.optimiser == "sgd"
     return RATE_DIVISORS.get(base.method, 1) if longer else 1
 
@@ -153,32 +141,27 @@ def checked_ranges(
 ) -> dict[str, Space]:
     """The ranges of each row of a search that can be made; said before data is loaded.
 
-    Settings that all trials share are not drawn.
+    What all trials share is not drawn.
 
     Raises:
-        ValueError: no such row, preset or setting, a range that cannot be searched, or
-            a file that cannot be written or holds no search.
+        ValueError: no such row, preset or setting, a range of what is not drawn, or a
+            file that cannot be written or holds no search.
     """
     if unknown := sorted(set(methods) - set(ROWS)):
         raise ValueError(f"no row {unknown[0]!r} to tune; expected {', '.join(ROWS)}")
-    found = {
-        method: {
-            n: r for n, r in space(preset_name, method).items() if n not in settings
-        }
-        for method in methods
-    }
-    for name, (low, high) in wider.items():
-        searched = dict.fromkeys(n for ranges in found.values() for n in ranges)
-        if name not in searched or not 0 <= low < high:
-            raise ValueError(
-                f"the range {low:g} to {high:g} of {name!r}: expected two numbers from "
-                f"0 on, the smaller one first, and one of {', '.join(searched)}"
-            )
-    for method, ranges in found.items():
+    found = {}
+    for method in methods:
+        ranges = space(preset_name, method)
+        ranges = {name: ranges[name] for name in ranges if name not in settings}
         found[method] = _union(ranges, {n: r for n, r in wider.items() if n in ranges})
-        for end in (0, 1):
-            ends = {name: values[end] for name, values in found[method].items()}
-            _base(preset_name, method).with_settings({**settings, **ends})
+        for ends in zip(*found[method].values(), strict=True):
+            values = dict(zip(found[method], ends, strict=True))
+            _base(preset_name, method).with_settings({**settings, **values})
+    drawn = dict.fromkeys(name for ranges in found.values() for name in ranges)
+    if unknown := [name for name in wider if name not in drawn]:
+        raise ValueError(
+            f"{unknown[0]!r} cannot be widened; expected one of {', '.join(drawn)}"
+        )
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give a file for the search with --out")
     writable(out.parent)
@@ -203,7 +186,7 @@ def tune(
 ) -> dict:
     """Run the trials of every row on held-out training classes.
 
-    The file is written after each trial, and trials that it holds are not repeated.
+    The file is written after each trial, and what it holds is not repeated.
 
     Args:
         data: ``test`` holds the held-out training classes, ``train`` the others; see
@@ -213,15 +196,14 @@ def tune(
         methods: the rows to tune.
         count: trials of each row.
         settings: changes to the preset that all trials share.
-        wider: ranges for the trials that are still to come. They never narrow those of
-            the file, and hold for it from then on.
-        take: other files of the same search, such as of other rows, whose trials are
-            taken over.
+        wider: ranges that the trials still to come are drawn from; the file keeps the
+            widest.
+        take: other files of the same search, whose trials are taken over.
 
     Returns:
-        The search as the file holds it: "start", the R@1 of the untrained trunk;
-        "runs", each with the R@1 after every epoch; "chosen", the best setting of each
-        row; "shared", see ``shared``; "ranges"; and what it was made with.
+        What the file holds: "start", the R@1 of the untrained trunk; "runs", each with
+        the R@1 after every epoch; "chosen", see ``winners``; "shared"; "ranges"; and
+        what it was made with.
 
     Raises:
         ValueError: a file holds another search, another program is writing it, the
@@ -240,38 +222,30 @@ def tune(
     }
     with alone_at(out, out.with_name(f"{out.name}.lock")):
         runs, start = {}, None
-        for file in (out, *take):
-            held = _held(file, search, needed=file is not out)
+        for held in (_held(file, search) for file in (out, *take)):
             start = start or held.get("start")
             for run in held.get("runs", ()):
                 runs.setdefault((run["method"], run["trial"]), run)
             for method, earlier in held.get("ranges", {}).items():
                 ranges[method] = _union(ranges.get(method, {}), earlier)
-        config = _base(preset_name, "start").with_settings(settings)
-        start = start or _recall(
-            untrained(Setup(data, "", preset_name, config), best_device()), data
-        )
-        search |= {"start": start, "versions": versions()}
+        if start is None:
+            config = _base(preset_name, "start").with_settings(settings)
+            setup = Setup(data, "", preset_name, config)
+            start = _recall(untrained(setup, best_device()), data)
+        search |= {"start": start, "versions": versions(), "ranges": ranges}
+        found = _written(out, search, runs)
         todo = [(m, k) for k in range(count) for m in methods if (m, k) not in runs]
-        found = _written(out, search, ranges, [*runs.values()])
         for method, number in tqdm(todo, desc="trials", unit="run"):
             drawn = trial(number, preset_name, method, ranges[method])
             config = _base(preset_name, method).with_settings({**settings, **drawn})
             run = {"method": method, "trial": number, "settings": drawn}
-            run |= _result(data, config)
-            if run["score"] < start:
-                run["below untrained"] = True
-                tqdm.write(
-                    f"{method}, trial {number}: {run.get('failed', 'trained')}; R@1 "
-                    f"{run['score']:.2%} is below untrained features' {start:.2%}",
-                    file=sys.stderr,
-                )
-            runs[method, number] = run
-            found = _written(out, search, ranges, [*runs.values()])
+            runs[method, number] = run | _result(data, config, start)
+            found = _written(out, search, runs)
     return found
 
 
-def _result(data: ZeroShot, config: Config) -> dict[str, object]:
+def _result(data: ZeroShot, config: Config, start: float) -> dict[str, object]:
+    """R@1 after each epoch, and what a trial counts by; logged if below ``start``."""
     *_, held_out = prepare(data, config, best_device())
     reached: list[float] = []
 
@@ -281,12 +255,20 @@ def _result(data: ZeroShot, config: Config) -> dict[str, object]:
 
     try:
         train(data, config, after_epoch=measure)
+        best = max(range(len(reached)), key=reached.__getitem__)
+        found = {"R@1": reached, "best epoch": best + 1, "score": reached[best]}
     except (TrainingError, ValueError) as error:  # it loses, but is told
         if not isinstance(error, TrainingError) and "NaN or infinite" not in str(error):
             raise
-        return {"R@1": reached, "failed": str(error), "score": 0.0}
-    best = max(range(len(reached)), key=reached.__getitem__)
-    return {"R@1": reached, "best epoch": best + 1, "score": reached[best]}
+        found = {"R@1": reached, "failed": str(error), "score": 0.0}
+    if found["score"] >= start:
+        return found
+    tqdm.write(
+        f"{config.method}: R@1 {found['score']:.2%} is below untrained features' "
+        f"{start:.2%}; {found.get('failed', 'trained to the end')}",
+        file=sys.stderr,
+    )
+    return found | {"below untrained": True}
 
 
 def _recall(embeddings: Tensor, data: ZeroShot) -> float:
@@ -294,17 +276,18 @@ def _recall(embeddings: Tensor, data: ZeroShot) -> float:
     return metrics.retrieval(embeddings, labels, ks=(1,))["R@1"]
 
 
-def _written(out: Path, search: dict, ranges: dict, runs: list[dict]) -> dict:
-    found = search | {"date": datetime.now(UTC).date().isoformat(), "ranges": ranges}
+def _written(out: Path, search: dict, done: dict[tuple, dict]) -> dict:
+    runs = [*done.values()]
+    found = search | {"date": datetime.now(UTC).date().isoformat()}
     found |= {"chosen": winners(runs), "shared": shared(runs), "runs": runs}
     with written_whole(out) as unfinished:
         unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
 
-def _held(file: Path, search: dict, needed: bool = False) -> dict:
-    """What a file holds, if it is of this search; nothing if there is none."""
-    if not file.exists() and not needed:
+def _held(file: Path, search: dict) -> dict:
+    """What a file holds, if it is of this search; nothing if it is not there."""
+    if not file.exists():
         return {}
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
@@ -316,9 +299,11 @@ def _held(file: Path, search: dict, needed: bool = False) -> dict:
         ) from error
     for name, wanted in search.items():
         if held.get(name) != wanted:
+            told = f" ({held.get(name)}, not {wanted})"
+            told = told if len(told) < 200 else ""
             raise ValueError(
-                f"{file} holds a search with other {name} ({held.get(name)}, not "
-                f"{wanted}); choose another file, or remove it"
+                f"{file} holds a search with other {name}{told}; choose another file, "
+                "or remove it"
             )
     return held
 
@@ -372,16 +357,14 @@ def at_edge(
     found: dict[str, dict[str, str]] = {}
     for method, settings in chosen.items():
         for name, (low, high) in ranges.get(method, {}).items():
-            value, (least, most) = settings.get(name), RANGES[name]
-            if value is None:
+            value = settings.get(name)
+            if value is None:  # the authors' own, in the middle
                 continue
-            if low == 0:
-                share = value / high
-            else:
-                x = torch.tensor([low, value, high], dtype=torch.float64).log()
-                share = float((x[1] - x[0]) / (x[2] - x[0]))
-            if share < EDGE and low > least:
+            share = value / high
+            if low:
+                share = log(max(value, low) / low) / log(high / low)
+            if share < EDGE and low > RANGES[name][0]:
                 found.setdefault(method, {})[name] = "smallest"
-            elif share > 1 - EDGE and high < most:
+            elif share > 1 - EDGE and high < RANGES[name][1]:
                 found.setdefault(method, {})[name] = "largest"
     return found

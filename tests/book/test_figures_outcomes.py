@@ -214,11 +214,12 @@ def test_table_has_two_decimals_and_a_named_first_column():
 def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
     chosen = {"random": {"learning_rate": 0.03}, "method1": {"learning_rate": 0.01}}
     found = [{"method": m, "trial": t, "split": 0} for m in chosen for t in range(4)]
-    search = json.dumps({"chosen": chosen, "runs": found})
-    (tmp_path / "laptop.json").write_text(search)
+    ranges = {m: {"learning_rate": (0.001, 0.03)} for m in chosen}
+    search = {"chosen": chosen, "runs": found, "ranges": ranges}
+    (tmp_path / "laptop.json").write_text(json.dumps(search))
     table = outcomes.show_winners("laptop", tmp_path).data.set_index("method")
-    assert table.loc[TITLES["random"]].tolist() == ["4", "1", "0.03", "largest"]
-    assert table.loc[TITLES["method1"], "rate at the edge"] == "no"
+    assert table.loc[TITLES["random"]].tolist() == ["4", "0.03", "learning_rate"]
+    assert table.loc[TITLES["method1"], "at the edge"] == "no"
 
 
 def test_verdicts_are_a_list_of_the_comparisons():

@@ -19,7 +19,7 @@ from qsel.experiments.comparison import COMPARISONS
 from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
-from qsel.experiments.tuning import space
+from qsel.experiments.tuning import at_edge
 
 RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
 COLOURS = dict.fromkeys(ROWS, RIVAL) | {
@@ -59,21 +59,18 @@ def show_summary(runs: pd.DataFrame) -> Styler | Markdown:
 
 
 def show_winners(preset_name: str, folder: Path) -> Styler:
-    """What each row's tuning chose, over how many trials, and whether at an edge.
+    """What each row's tuning chose, over how many trials, and what lies at an edge.
 
     Args:
         preset_name: of the search.
         folder: holds its record, ``preset_name``.json.
     """
     search = json.loads((folder / f"{preset_name}.json").read_text())
-    tried = pd.DataFrame(search["runs"]).groupby("method")
     chosen = pd.DataFrame(search["chosen"]).T.astype(object)
-    chosen.insert(0, "trials", tried["trial"].nunique())
-    chosen.insert(1, "splits", tried["split"].nunique())
-    for row, won in search["chosen"].items():
-        rates = space(preset_name, row)["learning_rate"]
-        edges = {max(rates): "largest", min(rates): "smallest"}
-        chosen.loc[row, "rate at the edge"] = edges.get(won["learning_rate"], "no")
+    tried = pd.DataFrame(search["runs"]).groupby("method")["trial"].nunique()
+    chosen.insert(0, "trials", tried)
+    edges = at_edge(search["chosen"], search["ranges"])
+    chosen["at the edge"] = [", ".join(edges.get(row, ["no"])) for row in chosen.index]
     words = chosen.astype(str).where(chosen.notna(), "–")
     words = words.reindex([row for row in ROWS if row in words.index])
     return show_table(words.rename(index=TITLES), "method")
