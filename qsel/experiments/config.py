@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from qsel import losses
 from qsel.experiments import row_names
+from qsel.experiments.tuned import TUNED
 
 CHOICES = {
     "method": row_names.ALL,
@@ -238,68 +239,6 @@ ROW_SETTINGS: dict[str, dict[str, object]] = {
 # are where they are not tuned, and where they are searched for. Placed by a few runs on
 # validation classes.
 RATE_DIVISORS = {"lifted_structure": 30, "n_pairs": 300}
-# Where a method's own settings beat the preset's on held-out training classes; every
-# method had the same number of trials (results/tuning).
-TUNED: dict[tuple[str, str], dict[str, object]] = {
-    ("frozen", "semi_hard"): dict(
-        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
-    ),
-    ("frozen", "lifted_structure"): dict(
-        learning_rate=0.001, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
-    ),
-    ("frozen", "n_pairs"): dict(
-        learning_rate=0.0003333, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
-    ),
-    ("frozen", "clustering"): dict(
-        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
-    ),
-    ("frozen", "triplet_global"): dict(
-        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.2, epochs=14
-    ),
-    ("frozen", "random"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0001, whiten=0.4, epochs=14
-    ),
-    ("frozen", "hardest_negative"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
-    ),
-    ("frozen", "method1"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.001, whiten=0.0, epochs=14
-    ),
-    ("frozen", "method2"): dict(
-        learning_rate=0.1, dropout=0.6, weight_decay=0.001, whiten=0.4, epochs=7
-    ),
-    ("laptop", "semi_hard"): dict(
-        learning_rate=0.03, dropout=0.0, weight_decay=0.0, images_per_class=4, epochs=2
-    ),
-    ("laptop", "lifted_structure"): dict(
-        learning_rate=0.001, dropout=0.0, weight_decay=0.0, images_per_class=4, epochs=2
-    ),
-    ("laptop", "n_pairs"): dict(
-        learning_rate=0.0001, dropout=0.3, weight_decay=0.0005, epochs=2
-    ),
-    ("laptop", "clustering"): dict(
-        learning_rate=0.003,
-        dropout=0.3,
-        weight_decay=0.0005,
-        images_per_class=4,
-        epochs=2,
-    ),
-    ("laptop", "triplet_global"): dict(
-        learning_rate=0.01, dropout=0.0, weight_decay=0.0005, epochs=1
-    ),
-    ("laptop", "random"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0, epochs=2
-    ),
-    ("laptop", "hardest_negative"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0, warmup=1, epochs=2
-    ),
-    ("laptop", "method1"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0, warmup=1, epochs=2
-    ),
-    ("laptop", "method2"): dict(
-        learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0, epochs=2
-    ),
-}
 
 
 def preset(name: str, method: str = "method2") -> Config:
@@ -317,8 +256,8 @@ def preset(name: str, method: str = "method2") -> Config:
     tuned = TUNED.get((name, method), {})
     own = ROW_SETTINGS.get(method, {})
     found = Config(**(PRESETS[name] | own | {"method": method}))
-    rate = found.learning_rate / RATE_DIVISORS.get(method, 1)
-    return found.with_settings({"learning_rate": rate} | tuned)
+    smaller = RATE_DIVISORS.get(method, 1) if found.optimiser == "sgd" else 1
+    return found.with_settings({"learning_rate": found.learning_rate / smaller} | tuned)
 
 
 def _kinds(annotation: object) -> tuple[type, ...]:
