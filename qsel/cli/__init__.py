@@ -19,7 +19,6 @@ from qsel.cli.options import (
     Workers,
     pairs,
     print_metrics,
-    ranges,
 )
 from qsel.cli.runs import repeat
 from qsel.cli.terminal import how_to_install, in_plain_letters, refuse_empty
@@ -238,13 +237,6 @@ def tune(
         list[str] | None, typer.Option("--row", help="Only these rows; default: all.")
     ] = None,
     settings: Settings = None,
-    widen: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A wider range for the trials still to come, as name=low:high; may be "
-            "repeated."
-        ),
-    ] = None,
     take: Annotated[
         list[Path] | None,
         typer.Option(
@@ -264,16 +256,15 @@ def tune(
     from qsel.data.files import check_output
     from qsel.experiments import tuning
     from qsel.experiments.rows import ROWS
+    from qsel.experiments.winners import at_edge
 
     check_output(out)  # what is wrong with the call is said before the data is read
-    asked, shared, wider = rows or list(ROWS), pairs(settings), ranges(widen)
-    tuning.checked_ranges(preset, out, asked, shared, wider)
+    asked, shared = rows or list(ROWS), pairs(settings)
+    tuning.check(preset, out, asked, shared)
     with stoppable("the same command goes on from the last trial"):
         split = validation_of(data)
         print(*split.notes, sep="\n")
-        search = tuning.tune(
-            split, preset, out, asked, trials, shared, wider, take or ()
-        )
+        search = tuning.tune(split, preset, out, asked, trials, shared, take or ())
     print(f"untrained features: R@1 {search['start']:.2%}")
     chosen = search["chosen"]
     if search["shared"]:
@@ -281,13 +272,13 @@ def tune(
     for name, found in chosen.items():
         print(f"{name}: {found}")
     spaces = search["ranges"] | {"shared": search["ranges"].get("method2", {})}
-    for name, ends in tuning.at_edge(chosen, spaces).items():
+    for name, ends in at_edge(chosen, spaces).items():
         for setting, end in ends.items():
             low, high = spaces[name][setting]
             print(
                 f"warning: {name} won with {setting}={chosen[name][setting]:g}, near "
-                f"the {end} of {low:g} to {high:g}; widen it by --widen "
-                f"{setting}=LOW:HIGH and go on with more --trials"
+                f"the {end} of {low:g} to {high:g}; widen this range in "
+                "qsel/experiments/tuning.py and go on with more --trials"
             )
 
 

@@ -86,27 +86,6 @@ def pairs(settings: list[str] | None) -> dict[str, str]:
     return found
 
 
-def ranges(given: list[str] | None) -> dict[str, tuple[float, float]]:
-    """Name → smallest and largest value of all ``--widen name=low:high``.
-
-    Raises:
-        ValueError: no such range.
-
-    Example:
-        >>> ranges(["learning_rate=1e-4:1"])
-        {'learning_rate': (0.0001, 1.0)}
-    """
-    found = {}
-    for text in given or ():
-        name, _, ends = text.partition("=")
-        try:
-            low, high = map(float, ends.split(":"))
-        except ValueError:
-            raise ValueError(f"--widen {text!r}: expected name=low:high") from None
-        found[name.strip()] = low, high
-    return found
-
-
 def print_metrics(rows: dict[str, dict[str, float]]) -> None:
     """One line for each row: its name and its metrics in percent."""
     for name, metrics in rows.items():

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from math import log
 from pathlib import Path
 from random import Random
 
@@ -21,21 +20,16 @@ from qsel import metrics
 from qsel.data import ZeroShot
 from qsel.data.files import written_whole
 from qsel.experiments import rows
-from qsel.experiments.config import (
-    PRESETS,
-    RANGES,
-    RATE_DIVISORS,
-    ROW_SETTINGS,
-    Config,
-)
+from qsel.experiments.config import PRESETS, RATE_DIVISORS, ROW_SETTINGS, Config
 from qsel.experiments.network import best_device, embed, prepare
 from qsel.experiments.record import RESULTS_VERSION, alone_at, versions, writable
 from qsel.experiments.rows import QUADRUPLETS, ROWS
 from qsel.experiments.run import Setup, describe, evaluable, untrained
 from qsel.experiments.training import TrainingError, train
+from qsel.experiments.winners import shared, winners
 
-# Setting → smallest and largest value. Drawn uniformly where it begins at 0, elsewhere
-# uniformly in its logarithm.
+# Setting → smallest and largest value, widened where winners lie at an edge. Drawn
+# uniformly where it begins at 0, elsewhere uniformly in its logarithm.
 Space = dict[str, tuple[float, float]]
 SPACES: dict[str, Space] = {
     "frozen": {
@@ -66,11 +60,16 @@ OWN: dict[str, Space] = {
     "proxy_anchor": {"margin": (4, 128)},  # α
     "multi_similarity": {"margin": (5, 200)},  # β
 } | dict.fromkeys(QUADRUPLETS, {"global_weight": (0.03, 30)})  # η
-EDGE = 0.1  # of a range
 
 
-def space(preset_name: str, method: str) -> Space:
-    """The ranges that a row's trials are drawn from.
+def untuned(preset_name: str, method: str, settings: Mapping = {}) -> Config:
+    """A row's preset with some settings, but without what an earlier search chose."""
+    own = ROW_SETTINGS.get(method, {}) | {"method": method}
+    return Config(**(PRESETS[preset_name] | own)).with_settings(settings)
+
+
+def space(preset_name: str, method: str, settings: Mapping = {}) -> Space:
+    """The ranges that a row's trials are drawn from; what all trials share is not.
 
     Rows whose embeddings are not of unit length have larger gradients, and get smaller
     learning rates.
@@ -79,7 +78,7 @@ def space(preset_name: str, method: str) -> Space:
         ValueError: the preset has no space.
 
     Example:
-        >>> space("laptop", "method2")["global_weight"]
+        >>> space("laptop", "method2", {"dropout": 0.5})["global_weight"]
         (0.03, 30)
     """
     if preset_name not in SPACES:
@@ -88,39 +87,30 @@ def space(preset_name: str, method: str) -> Space:
             f"{', '.join(SPACES)}"
         )
     found = SPACES[preset_name] | OWN.get(method, {})
-    smaller = _rate_divisor(_base(preset_name, method))
-    low, high = (_rounded(rate / smaller) for rate in found["learning_rate"])
-    return found | {"learning_rate": (low, high)}
+    smaller = _rate_divisor(untuned(preset_name, method, settings))
+    found["learning_rate"] = tuple(r / smaller for r in found["learning_rate"])
+    return {name: ends for name, ends in found.items() if name not in settings}
 
 
-def trial(number: int, preset_name: str, method: str, ranges: Space) -> dict:
-    """The settings of a row's trial: trial 0 is the preset, the others are drawn.
+def trial(number: int, base: Config, ranges: Space) -> dict[str, float]:
+    """The settings of a trial: those of ``base`` in trial 0, in the others drawn.
 
     A draw depends on nothing but the trial's number, the setting's name and its range:
     more trials continue the same sequence, and rows with the same ranges draw the same.
 
     Example:
-        >>> trial(1, "laptop", "method2", {"margin": (0.1, 10)})
+        >>> trial(1, untuned("laptop", "method2"), {"margin": (0.1, 10)})
         {'margin': 0.145}
     """
     if number == 0:
-        base = _base(preset_name, method)
-        rate = _rounded(base.learning_rate / _rate_divisor(base))
-        values = base.to_dict() | {"learning_rate": rate}
-        return {name: values[name] for name in ranges}
-    shares = {name: Random(f"{number} {name}").random() for name in ranges}
-    return {
-        name: _rounded(
-            low * (high / low) ** shares[name] if low else shares[name] * high
-        )
-        for name, (low, high) in ranges.items()
-    }
-
-
-def _base(preset_name: str, method: str) -> Config:
-    """The preset without what an earlier search has chosen."""
-    own = ROW_SETTINGS.get(method, {})
-    return Config(**(PRESETS[preset_name] | own | {"method": method}))
+        rate = {"learning_rate": base.learning_rate / _rate_divisor(base)}
+        return {name: (base.to_dict() | rate)[name] for name in ranges}
+    drawn = {}
+    for name, (low, high) in ranges.items():
+        share = Random(f"{number} {name}").random()
+        value = low * (high / low) ** share if low else high * share
+        drawn[name] = float(f"{value:.3g}")
+    return drawn
 
 
 def _rate_divisor(base: Config) -> float:
@@ -128,50 +118,25 @@ def _rate_divisor(base: Config) -> float:
     return RATE_DIVISORS.get(base.method, 1) if longer else 1
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
-def checked_ranges(
-    preset_name: str,
-    out: Path,
-    methods: Sequence[str],
-    settings: Mapping[str, object],
-    wider: Space,
-) -> dict[str, Space]:
-    """The ranges of each row of a search that can be made; said before data is loaded.
-
-    What all trials share is not drawn.
+def check(
+    preset_name: str, out: Path, methods: Sequence[str], settings: Mapping = {}
+) -> None:
+    """Check that a search can be made, before any data is loaded.
 
     Raises:
-        ValueError: no such row, preset or setting, a range of what is not drawn, or a
-            file that cannot be written or holds no search.
+        ValueError: no such row, preset or setting, or a file that cannot be written or
+            holds no search.
     """
     if unknown := sorted(set(methods) - set(ROWS)):
         raise ValueError(f"no row {unknown[0]!r} to tune; expected {', '.join(ROWS)}")
-    found = {}
     for method in methods:
-        ranges = space(preset_name, method)
-        ranges = {name: ranges[name] for name in ranges if name not in settings}
-        found[method] = _union(ranges, {n: r for n, r in wider.items() if n in ranges})
-        for ends in zip(*found[method].values(), strict=True):
-            values = dict(zip(found[method], ends, strict=True))
-            _base(preset_name, method).with_settings({**settings, **values})
-    drawn = dict.fromkeys(name for ranges in found.values() for name in ranges)
-    if unknown := [name for name in wider if name not in drawn]:
-        raise ValueError(
-            f"{unknown[0]!r} cannot be widened; expected one of {', '.join(drawn)}"
-        )
+        ranges = space(preset_name, method, settings)
+        base = untuned(preset_name, method, settings)
+        base.with_settings(trial(1, base, ranges))
     if out.is_dir():
         raise ValueError(f"{out} is a folder; give a file for the search with --out")
     writable(out.parent)
     _held(out, {})
-    return found
-
-
-def _union(one: Space, other: Mapping[str, Sequence[float]]) -> Space:
-    both = {n: (*one.get(n, ()), *other.get(n, ())) for n in {**one, **other}}
-    return {name: (min(values), max(values)) for name, values in both.items()}
 
 
 def tune(
@@ -180,8 +145,7 @@ def tune(
     out: Path,
     methods: Sequence[str],
     count: int = 20,
-    settings: Mapping[str, object] | None = None,
-    wider: Space | None = None,
+    settings: Mapping[str, object] = {},
     take: Sequence[Path] = (),
 ) -> dict:
     """Run the trials of every row on held-out training classes.
@@ -196,8 +160,6 @@ def tune(
         methods: the rows to tune.
         count: trials of each row.
         settings: changes to the preset that all trials share.
-        wider: ranges that the trials still to come are drawn from; the file keeps the
-            widest.
         take: other files of the same search, whose trials are taken over.
 
     Returns:
@@ -207,17 +169,17 @@ def tune(
 
     Raises:
         ValueError: a file holds another search, another program is writing it, the
-            held-out part is too small for the metrics, or see ``checked_ranges``.
+            held-out part is too small for the metrics, or see ``check``.
     """
-    settings = dict(settings or {})
-    ranges = checked_ranges(preset_name, out, methods, settings, wider or {})
+    check(preset_name, out, methods, settings)
     evaluable(data.test)
+    ranges = {m: space(preset_name, m, settings) for m in methods}
     search = {
         "data": describe(data),
         "held out": list(data.test.hierarchy.fine_names),
         "how": list(data.notes),
         "preset": preset_name,
-        "shared settings": settings,
+        "shared settings": dict(settings),
         "results version": RESULTS_VERSION,
     }
     with alone_at(out, out.with_name(f"{out.name}.lock")):
@@ -227,19 +189,22 @@ def tune(
             for run in held.get("runs", ()):
                 runs.setdefault((run["method"], run["trial"]), run)
             for method, earlier in held.get("ranges", {}).items():
-                ranges[method] = _union(ranges.get(method, {}), earlier)
+                own = ranges.setdefault(method, earlier)
+                for name, ends in earlier.items():  # the widest: all was searched
+                    every = (*ends, *own.get(name, ends))
+                    own[name] = (min(every), max(every))
         if start is None:
-            config = _base(preset_name, "start").with_settings(settings)
+            config = untuned(preset_name, "start", settings)
             setup = Setup(data, "", preset_name, config)
             start = _recall(untrained(setup, best_device()), data)
         search |= {"start": start, "versions": versions(), "ranges": ranges}
         found = _written(out, search, runs)
         todo = [(m, k) for k in range(count) for m in methods if (m, k) not in runs]
         for method, number in tqdm(todo, desc="trials", unit="run"):
-            drawn = trial(number, preset_name, method, ranges[method])
-            config = _base(preset_name, method).with_settings({**settings, **drawn})
+            base = untuned(preset_name, method, settings)
+            drawn = trial(number, base, ranges[method])
             run = {"method": method, "trial": number, "settings": drawn}
-            runs[method, number] = run | _result(data, config, start)
+            runs[method, number] = run | _result(data, base.with_settings(drawn), start)
             found = _written(out, search, runs)
     return found
 
@@ -306,65 +271,3 @@ def _held(file: Path, search: dict) -> dict:
                 "or remove it"
             )
     return held
-
-
-def winners(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
-    """Each row's own best setting; "last_epoch" is the epoch at which it was best.
-
-    Args:
-        runs: as the search's file holds them.
-    """
-    best: dict[str, dict] = {}
-    for run in (run for run in runs if "failed" not in run):
-        if run["score"] > best.get(run["method"], {"score": -1})["score"]:
-            best[run["method"]] = run
-    return {m: r["settings"] | {"last_epoch": r["best epoch"]} for m, r in best.items()}
-
-
-def shared(runs: Sequence[dict]) -> dict[str, float]:
-    """The one setting, and the epoch, with the best mean R@1 of the quadruplet rows.
-
-    Empty where no trial has been run with all four.
-    """
-    curves: dict[str, dict[str, list[float]]] = {}
-    for run in (run for run in runs if "failed" not in run):
-        if run["method"] in QUADRUPLETS:
-            same = curves.setdefault(json.dumps(run["settings"]), {})
-            same[run["method"]] = run["R@1"]
-    means = {
-        (settings, epoch): sum(reached)
-        for settings, of in curves.items()
-        if len(of) == len(QUADRUPLETS)
-        for epoch, reached in enumerate(zip(*of.values(), strict=True), start=1)
-    }
-    if not means:
-        return {}
-    settings, epoch = max(means, key=means.get)
-    return json.loads(settings) | {"last_epoch": epoch}
-
-
-def at_edge(
-    chosen: Mapping[str, Mapping[str, float]], ranges: Mapping[str, Space]
-) -> dict[str, dict[str, str]]:
-    """Winners within a tenth of an end of their range: row → setting → which end.
-
-    An end that the setting cannot go beyond, such as a dropout of 0, is none.
-
-    Example:
-        >>> at_edge({"random": {"margin": 0.9}}, {"random": {"margin": (0.01, 1)}})
-        {'random': {'margin': 'largest'}}
-    """
-    found: dict[str, dict[str, str]] = {}
-    for method, settings in chosen.items():
-        for name, (low, high) in ranges.get(method, {}).items():
-            value = settings.get(name)
-            if value is None:  # the authors' own, in the middle
-                continue
-            share = value / high
-            if low:
-                share = log(max(value, low) / low) / log(high / low)
-            if share < EDGE and low > RANGES[name][0]:
-                found.setdefault(method, {})[name] = "smallest"
-            elif share > 1 - EDGE and high < RANGES[name][1]:
-                found.setdefault(method, {})[name] = "largest"
-    return found

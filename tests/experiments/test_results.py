@@ -10,7 +10,7 @@ from qsel.experiments import ablations, comparison, switches, table1
 from qsel.experiments.config import TUNED, Config, preset
 from qsel.experiments.record import RESULTS_VERSION, Record
 from qsel.experiments.row_names import QUADRUPLETS, QUOTED, UNTRAINED
-from qsel.experiments.tuning import shared, winners
+from qsel.experiments.winners import shared, winners
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "results" / table1.RECORDED

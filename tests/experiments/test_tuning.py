@@ -1,17 +1,21 @@
 """The search for settings: one budget, held-out classes, nothing twice."""
 
 import json
+from statistics import mean
 
 import numpy as np
 import pytest
 import tiny
+import torch
 
-from qsel.data import ImageSet, ZeroShot
+from qsel.data import ImageSet, ZeroShot, validation
 from qsel.data.files import locked
-from qsel.experiments import tuning
-from qsel.experiments.config import preset
-from qsel.experiments.rows import QUADRUPLETS, ROWS
-from qsel.experiments.tuning import SPACES, score, space, trials, tune, winners
+from qsel.experiments import config, tuning
+from qsel.experiments.network import embed, evaluate
+from qsel.experiments.row_names import QUADRUPLETS
+from qsel.experiments.rows import ROWS
+from qsel.experiments.training import train
+from qsel.experiments.tuning import SPACES, space, trial, tune, untuned
 from qsel.hierarchy import Hierarchy
 
 
@@ -20,149 +24,232 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("method", ROWS)
-def test_trials_are_settings_of_the_preset_and_differ(name, method):
-    drawn = trials(name, 8, method)
-    assert len({json.dumps(t, sort_keys=True) for t in drawn}) == 8
-    assert drawn[:3] == trials(name, 3, method)  # a larger budget adds to a smaller
-    for trial in drawn:
-        preset(name, method).with_settings(trial)
-        assert all(value in space(name, method)[key] for key, value in trial.items())
+def drawn(preset, method, count, **settings):
+    base = untuned(preset, method, settings)
+    ranges = space(preset, method, settings)
+    return [trial(number, base, ranges) for number in range(count)]
 
 
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("method", ROWS)
-def test_a_trial_differs_in_what_the_row_reads(name, method):
-    keys = set().union(*trials(name, 8, method))
-    assert keys == set(space(name, method)) - set(tuning.UNREAD.get(method, ()))
-    for unread in tuning.UNREAD.get(method, ()):  # and truly does not read
-        data = tiny.zero_shot()
-        base = tiny.config(method=method, epochs=1)
-        one, two = (
-            tuning.train(data, base.with_settings({unread: value})).curve
-            for value in (2, 3)
-        )
-        assert one == two
+def test_trials_are_settings_within_their_ranges(name, method):
+    base, ranges = untuned(name, method), space(name, method)
+    for settings in drawn(name, method, 8)[1:]:
+        base.with_settings(settings)
+        assert settings.keys() == ranges.keys()
+        for key, value in settings.items():
+            assert 0.999 * ranges[key][0] <= value <= 1.001 * ranges[key][1]
+            assert value == float(f"{value:.3g}")
 
 
-def test_no_warmup_lasts_all_the_passes():
-    """What would be left is the row Random."""
+@pytest.mark.parametrize("name", SPACES)
+def test_trial_0_is_the_preset_whatever_was_tuned(name, monkeypatch):
+    monkeypatch.setattr(config, "TUNED", {})
+    plain = {method: config.preset(name, method) for method in ROWS}
+    tuned = {"dropout": 0.5, "learning_rate": 0.25, "last_epoch": 1}
+    monkeypatch.setattr(config, "TUNED", {(name, method): tuned for method in ROWS})
     for method in QUADRUPLETS:
-        drawn = trials("laptop", 24 if method == "random" else 36, method)  # all of it
-        assert all(t["epochs"] > t.get("warmup", 0) for t in drawn)
-        assert {t["epochs"] for t in drawn} == {1, 2}
-        with pytest.raises(ValueError, match=f"has {len(drawn)} points"):
-            trials("laptop", len(drawn) + 1, method)
-    few = [t | {"warmup": None} for t in trials("laptop", 4, "random")]
-    assert few == [t | {"warmup": None} for t in trials("laptop", 4, "method2")]
+        first = drawn(name, method, 1)[0]
+        assert untuned(name, method).with_settings(first) == plain[method]
 
 
-def test_bad_budgets_and_presets():
+def test_draws_are_uniform_in_the_logarithm_or_from_0_on():
+    base, ranges = untuned("frozen", "random"), {"margin": (1e-4, 1), "whiten": (0, 1)}
+    found = [trial(number, base, ranges) for number in range(1, 401)]
+    for low, high in ((1e-4, 1e-3), (1e-3, 1e-2), (1e-2, 1e-1), (1e-1, 1)):
+        assert 70 < sum(low <= t["margin"] < high for t in found) < 130  # a quarter
+    assert 0.45 < mean(t["whiten"] for t in found) < 0.55
+    assert len({t["margin"] for t in found}) > 350
+
+
+def test_rows_with_equal_ranges_draw_the_same_and_each_has_its_own_margin():
+    first, *others = (drawn("upper", method, 5) for method in QUADRUPLETS)
+    assert others == [first] * 3
+    rival = drawn("upper", "semi_hard", 5)
+    assert first[0].keys() ^ rival[0].keys() == {"global_weight", "margin"}
+    assert len({t["margin"] for t in rival}) > 3
+    for own, other in zip(rival, first, strict=True):
+        common = own.keys() & other.keys()
+        assert len(common) == 4
+        assert {own[name] == other[name] for name in common} == {True}
+
+
+def test_a_shared_setting_is_not_drawn_and_changes_no_other_draw():
+    whole, less = (drawn("laptop", "random", 4, **s) for s in ({}, {"dropout": 0.2}))
+    assert less == [{k: v for k, v in t.items() if k != "dropout"} for t in whole]
+
+
+def test_longer_embeddings_get_smaller_rates_where_the_gradient_s_size_counts():
+    method, divisor = "lifted_structure", config.RATE_DIVISORS["lifted_structure"]
+    for settings in ({}, {"optimiser": "adamw"}, {"normalise": True}):
+        low, high = space("laptop", method, settings)["learning_rate"]
+        by = 1 if settings else divisor
+        assert (low * by, high * by) == pytest.approx((1e-3, 0.3))
+        rates = [t["learning_rate"] for t in drawn("laptop", method, 2, **settings)]
+        assert rates[0] == pytest.approx(0.1 / by)
+        assert low <= rates[1] <= high
+
+
+def test_what_cannot_be_searched_is_said(tmp_path):
+    data = tiny.zero_shot()
     with pytest.raises(ValueError, match="preset 'paper' has no search space"):
-        trials("paper", 1)
+        tune(data, "paper", tmp_path / "a", ["random"])
     with pytest.raises(ValueError, match="no row 'start' to tune"):
-        tune(tiny.zero_shot(), "smoke", None, ["start"])
-    for count in (0, 10_000):
-        with pytest.raises(ValueError, match=f"{count} trials .* has .* points"):
-            trials("laptop", count)
+        tune(data, "laptop", tmp_path / "a", ["start"])
+    with pytest.raises(ValueError, match="whiten acts on frozen features"):
+        tune(data, "frozen", tmp_path / "a", ["random"], settings={"freeze": "none"})
 
 
-def run(method, trial, split, score, **settings):
-    settings = settings or {"dropout": trial / 10}
-    return dict(method=method, trial=trial, split=split, score=score, settings=settings)
+SETTINGS = tiny.SETTINGS | {"epochs": "3"}
 
 
-def test_winners_have_the_best_mean_of_the_trials_that_are_whole():
-    runs = [run("random", 0, 0, 0.5), run("random", 0, 1, 0.5)]
-    runs += [run("random", 1, 0, 0.9), run("random", 1, 1, 0.2)]
-    runs += [run("random", 2, 0, 0.99)]  # interrupted: half a trial does not win
-    runs += [run("method1", 0, 0, 0.1)]
-    assert winners(runs) == {"random": {"dropout": 0.1}, "method1": {"dropout": 0.0}}
-    assert winners([]) == {}
+def held_out() -> ZeroShot:
+    """Eight classes to train on, and four others."""
+    array = np.concatenate([tiny.pixels(0), tiny.pixels(6)])
+    fine = [f"f{i // 6:02}" for i in range(len(array))]
+    coarse = [f"c{i // 6 % 3}" for i in range(len(array))]
+    labels = Hierarchy.from_names(fine, coarse)
+    whole = ImageSet.from_array("twelve", array, labels)
+    return validation(whole, [*"aaaabbbbcccc"])
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """A search space that the tiny trunk takes, and a count of what is trained."""
-    monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (0.01, 0.02, 0.05)})
-    trained, real = [], tuning.train
+    """A search space for the tiny trunk, and a list of what is trained."""
+    monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (0.01, 0.05)})
+    trained = []
 
-    def counted(data, config):
-        trained.append((data, config))
-        return real(data, config)
+    def counted(data, settings, **options):
+        trained.append((data, settings))
+        return train(data, settings, **options)
 
     monkeypatch.setattr(tuning, "train", counted)
     return trained
 
 
-SETTINGS = tiny.SETTINGS | {"epochs": "1"}
+def search(out, count=2, rows=("random",), **options):
+    return tune(held_out(), "smoke", out, rows, count, SETTINGS, **options)
 
 
-def twelve_classes() -> ZeroShot:
-    """Enough training classes to hold a quarter of them out."""
-    array = np.concatenate([tiny.pixels(0), tiny.pixels(6)])
-    fine = [i // 6 for i in range(len(array))]
-    labels = Hierarchy.from_names([f"f{f}" for f in fine], [f"c{f % 3}" for f in fine])
-    train = ImageSet.from_array("twelve", array, labels)
-    return ZeroShot("twelve", train, tiny.image_set(12))
-
-
-def test_the_search_sees_training_classes_only_and_repeats_nothing(tmp_path, small):
-    data, out = twelve_classes(), tmp_path / "search.json"
-    rows = ["random", "semi_hard"]
-    found = tune(data, "smoke", out, rows, count=2, splits=2, settings=SETTINGS)
-    assert len(small) == 2 * 2 * 2
-    own = set(data.train.hierarchy.fine_names)
-    for split, _ in small:
-        seen = {*split.train.hierarchy.fine_names, *split.test.hierarchy.fine_names}
-        assert seen <= own
-        assert not {*split.train.hierarchy.fine_names} & {
-            *split.test.hierarchy.fine_names
-        }
-    held = json.loads(out.read_text())
-    assert held["chosen"] == found == winners(held["runs"])
-    for entry in held["runs"]:
-        assert entry["score"] == score(entry["metrics"])
-    tune(data, "smoke", out, rows, count=2, splits=2, settings=SETTINGS)
-    assert len(small) == 8
-    tune(data, "smoke", out, rows, count=3, splits=2, settings=SETTINGS)
-    assert len(small) == 12
-    with pytest.raises(ValueError, match="other shared settings"):
-        tune(data, "smoke", out, rows, count=1, splits=1, settings={})
-
-
-def test_settings_that_do_not_train_lose_and_are_told(tmp_path, small, monkeypatch):
-    def fail(data, config):
-        if config.learning_rate > 0.01:
-            raise tuning.TrainingError("the loss became inf")
-        return real(data, config)
-
-    real = tuning.train
-    monkeypatch.setattr(tuning, "train", fail)
+def test_a_trial_counts_by_its_best_epoch_on_the_classes_held_out(tmp_path, small):
     out = tmp_path / "search.json"
-    found = tune(twelve_classes(), "smoke", out, ["random"], 3, 1, SETTINGS)
-    assert found["random"]["learning_rate"] == 0.01
-    failed = [r for r in json.loads(out.read_text())["runs"] if "failed" in r]
-    assert len(failed) == 2 and failed[0]["failed"] == "the loss became inf"
+    found = search(out, rows=["random", "semi_hard"])
+    held = json.loads(out.read_text())
+    assert held["chosen"] == found["chosen"] and len(small) == 4
+    assert held["held out"] == ["f08", "f09", "f10", "f11"]
+    assert held["how"] == ["held out: c"]
+    assert held["shared settings"] == SETTINGS and held["preset"] == "smoke"
+    assert held["versions"]["results"] == held["results version"]
+    for (data, settings), run in zip(small, held["runs"], strict=True):
+        assert data.test.hierarchy.fine_names == ("f08", "f09", "f10", "f11")
+        assert len(run["R@1"]) == 3
+        assert run["score"] == max(run["R@1"]) == run["R@1"][run["best epoch"] - 1]
+        trained = train(data, settings)
+        x = embed(trained.model, trained.test)
+        last = evaluate(x, data.test.hierarchy.fine)["R@1"]
+        assert run["R@1"][-1] == last
+    for row, settings in found["chosen"].items():
+        wanted = settings.keys() - {"last_epoch"}
+        assert wanted == space("smoke", row).keys()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3"])
+def test_nothing_is_run_twice_and_more_trials_go_on(tmp_path, small):
+    out = tmp_path / "search.json"
+    before = search(out)["runs"]
+    assert search(out)["runs"] == before and len(small) == 2
+    after = search(out, count=3, rows=["random", "semi_hard"])["runs"]
+    assert after[:2] == before and len(small) == 6
+    assert [(r["method"], r["trial"]) for r in after[2:]] == [
+        *(("semi_hard", 0), ("semi_hard", 1)),
+        *(("random", 2), ("semi_hard", 2)),
+    ]
+
+
+def test_another_search_is_refused_and_kept(tmp_path, small):
+    out = tmp_path / "search.json"
+    search(out, count=1)
+    text = out.read_text()
+    with pytest.raises(ValueError, match="other shared settings"):
+        tune(held_out(), "smoke", out, ["random"], 1)
+    other = validation(held_out().train, [*"aaaabbcc"])
+    with pytest.raises(ValueError, match="other data; choose another file"):
+        tune(other, "smoke", out, ["random"], 1, SETTINGS)
+    assert out.read_text() == text and len(small) == 1
+
+
+def test_two_files_of_one_search_become_one(tmp_path, small):
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    first, second = search(one), search(two, rows=["semi_hard"])
+    both = search(one, rows=["random", "semi_hard"], take=[two])
+    assert both["runs"] == first["runs"] + second["runs"] and len(small) == 4
+    assert both["chosen"] == first["chosen"] | second["chosen"]
+    assert both["ranges"] == first["ranges"] | second["ranges"]
+    assert json.loads(one.read_text())["runs"] == both["runs"]
+    two.write_text(two.read_text().replace('"smoke"', '"laptop"'))
+    with pytest.raises(ValueError, match="two.json holds a search with other preset"):
+        search(one, take=[two])
+
+
+def test_a_wider_range_holds_for_the_trials_still_to_come(tmp_path, small, monkeypatch):
+    out = tmp_path / "search.json"
+    before = search(out)
+    for ends in ((0.001, 0.02), (0.01, 0.05)):  # and is never narrowed again
+        monkeypatch.setitem(SPACES, "smoke", {"learning_rate": ends})
+        after = search(out, count=3)
+        assert after["ranges"]["random"]["learning_rate"] == (0.001, 0.05)
+        assert after["runs"][:2] == before["runs"]
+        wide = {"learning_rate": (0.001, 0.05)}
+        expected = trial(2, untuned("smoke", "random"), wide)
+        assert after["runs"][2]["settings"].items() >= expected.items()
+
+
+def test_a_trial_below_untrained_features_is_flagged(tmp_path, small):
+    found = search(tmp_path / "search.json", count=3)
+    data = held_out()
+    _, _, inputs = tuning.prepare(data, untuned("smoke", "start", SETTINGS), tiny.CPU)
+    with torch.no_grad():
+        x = torch.cat([tiny.trunk().eval()(batch) for batch in inputs.everything()])
+    x = torch.nn.functional.normalize(x, dim=1)
+    assert found["start"] == evaluate(x, data.test.hierarchy.fine)["R@1"]
+    for run in found["runs"]:
+        assert run.get("below untrained", False) == (run["score"] < found["start"])
+
+
+def test_settings_that_do_not_train_lose_and_are_told(
+    tmp_path, small, monkeypatch, capsys
+):
+    rates = {"learning_rate": (0.01, 0.05)}
+    second = trial(1, untuned("smoke", "random"), rates)["learning_rate"]
+
+    def fail(data, settings, **options):
+        if settings.learning_rate == second:
+            raise tuning.TrainingError("the loss became inf")
+        return train(data, settings, **options)
+
+    monkeypatch.setattr(tuning, "train", fail)
+    found = search(tmp_path / "search.json")
+    failed = found["runs"][1]
+    assert failed["failed"] == "the loss became inf" and failed["score"] == 0
+    assert failed["below untrained"] and "best epoch" not in failed
+    assert found["chosen"]["random"]["learning_rate"] == 0.01
+    assert "random: R@1 0.00% is below untrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"runs": []}'])
 def test_a_file_that_is_no_search_is_named_and_kept(tmp_path, small, text):
     out = tmp_path / "search.json"
     out.write_text(text)
     with pytest.raises(ValueError, match=r"search\.json holds no search"):
-        tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+        search(out)
     assert not small and out.read_text() == text
 
 
 def test_two_searches_do_not_share_a_file(tmp_path, small):
-    out = tmp_path / "search.json"
     with (
         locked(tmp_path / "search.json.lock"),
         pytest.raises(ValueError, match="another program"),
     ):
-        tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+        search(tmp_path / "search.json")
     assert not small
 
 
@@ -170,13 +257,13 @@ def test_a_place_for_no_file_is_said_first(tmp_path, small):
     (tmp_path / "taken").write_text("")
     for out in (tmp_path, tmp_path / "taken" / "search.json"):
         with pytest.raises(ValueError, match="--out"):
-            tune(twelve_classes(), "smoke", out, ["random"], 1, 1, SETTINGS)
+            search(out)
     assert not small
 
 
 def test_held_out_classes_with_too_few_images_are_told_first(tmp_path, small):
-    data = twelve_classes()
-    few = data.train.subset([i for i in range(72) if i % 6 < 2])
-    with pytest.raises(ValueError, match="6 images; R@8 needs 9"):
-        tune(ZeroShot("few", few, data.test), "smoke", tmp_path / "a", ["random"], 1)
+    data = held_out()
+    few = ZeroShot("few", data.train, data.test.subset([0, 1, 6, 7]))
+    with pytest.raises(ValueError, match="4 images; R@8 needs 9"):
+        tune(few, "smoke", tmp_path / "a", ["random"], 1, SETTINGS)
     assert not small

@@ -19,7 +19,7 @@ from qsel.experiments.comparison import COMPARISONS
 from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
-from qsel.experiments.tuning import at_edge
+from qsel.experiments.winners import at_edge
 
 RIVAL = "#a9a9a9"  # of the rows with other objectives; the four with quadruplets differ
 COLOURS = dict.fromkeys(ROWS, RIVAL) | {
