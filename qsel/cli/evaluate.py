@@ -41,6 +41,7 @@ def evaluate(
     from qsel.data import load, source_name
     from qsel.experiments import network, trained
     from qsel.experiments.record import Record
+    from qsel.experiments.rows import comparable
     from qsel.experiments.run import Setup
 
     changes = pairs(settings)
@@ -59,7 +60,8 @@ def evaluate(
         raise ValueError(f"{warning}; give --seen to report them all the same")
     model, _, inputs = trained.load_model(setup, run, workers=workers)
     labels = setup.data.test.hierarchy.fine
-    print_metrics({"": network.evaluate(network.embed(model, inputs), labels)})
+    embeddings = comparable(network.embed(model, inputs), wanted.method)
+    print_metrics({"": network.evaluate(embeddings, labels)})
     if warning:
         print(warning)
 
