@@ -289,8 +289,9 @@ def test_a_bad_sheet_is_said_before_the_data_is_read(qsel, tmp_path, monkeypatch
 
 
 def test_train_and_evaluate(qsel, photos, tmp_path):
+    """A row with embeddings of any length that is tested by cosine, in both."""
     out_folder = tmp_path / "run"
-    words = ["train", "--data", photos, "--method", "method1", "--preset", "smoke"]
+    words = ["train", "--data", photos, "--method", "n_pairs", "--preset", "smoke"]
     words += ["--seed", "3", "--out", out_folder, *tiny_settings()]
     status, out, err = qsel(*words)
     assert status == 0, err
@@ -298,7 +299,7 @@ def test_train_and_evaluate(qsel, photos, tmp_path):
     assert re.match(r"R@1 \d+\.\d\d  R@2", trained)
     text = (out_folder / "record.json").read_text(encoding="utf-8")
     record = json.loads(text)
-    assert record["config"]["method"] == "method1" and record["config"]["seed"] == 3
+    assert record["config"]["method"] == "n_pairs" and record["config"]["seed"] == 3
     assert str(tmp_path) not in text
     assert record["command"].startswith("qsel train --data photos --preset smoke")
     # Again: nothing is trained, the same is printed.

@@ -41,6 +41,7 @@ def evaluate(
     from qsel.data import load, source_name
     from qsel.experiments import network, trained
     from qsel.experiments.record import Record
+    from qsel.experiments.rows import comparable
     from qsel.experiments.run import Setup
 
     changes = pairs(settings)
@@ -60,6 +61,7 @@ def evaluate(
     model, _, inputs = trained.load_model(setup, run, workers=workers)
     labels = setup.data.test.hierarchy.fine
     embeddings = network.embed(model, inputs, kind=wanted.precision)
+    embeddings = comparable(embeddings, wanted.method)
     print_metrics({"": network.evaluate(embeddings, labels)})
     if warning:
         print(warning)

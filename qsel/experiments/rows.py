@@ -15,13 +15,17 @@ from torch import Tensor
 
 from qsel import losses
 from qsel.experiments import rivals, row_names
+from qsel.experiments.batches import (
+    any_images,
+    classes_by_images,
+    classes_for_clustering,
+    pairs,
+    quadruplets,
+    triplets,
+)
 from qsel.experiments.config import Config
 from qsel.hierarchy import Hierarchy
-from qsel.selection import select_quadruplets
 
-# Its inference tries every image as a medoid, so its cost grows with their cube; Song
-# et al. use 128 images a step as well.
-CLUSTERING_IMAGES = 128
 # The parameters of the class heads.
 HEADS = ("coarse.weight", "coarse.bias", "fine.weight", "fine.bias")
 
@@ -86,35 +90,6 @@ def comparable(embeddings: Tensor, method: str) -> Tensor:
     return embeddings
 
 
-def loss_at_chance(config: Config, hierarchy: Hierarchy) -> float:
-    """The row's loss for a network that knows nothing; the random stream stays.
-
-    Of one batch that the row draws for embeddings that are random unit vectors, class
-    scores that are all equal and random class weights.
-
-    Args:
-        config: ``method`` and what it reads.
-        hierarchy: labels of the training images.
-
-    Example:
-        >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
-        >>> round(loss_at_chance(Config(method="classification"), labels), 4)
-        0.3301
-    """
-    c, f = len(hierarchy.coarse_names), len(hierarchy.fine_names)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(config.seed)
-        usable, d = hierarchy.references(), config.embedding_dim
-        due = usable[torch.randperm(len(usable))[: config.batch]]
-        x = torch.nn.functional.normalize(torch.randn(len(hierarchy), d), dim=1)
-        (images,) = draw(config, hierarchy, [due], lambda: x)
-        labels = hierarchy.fine[images], hierarchy.coarse[images]
-        m = len(images)
-        scores = torch.zeros(m, c), torch.zeros(m, f)
-        batch = Batch(images, *labels, x[images], *scores, torch.randn(f, d))
-        return ROWS[config.method].objective(batch, config)["loss"].item()
-
-
 def draw(
     config: Config,
     hierarchy: Hierarchy,
@@ -153,22 +128,6 @@ def draw(
 
 
 # --- quadruplets -----------------------------------------------------------------
-
-
-def _quadruplets(config, hierarchy, references, embeddings) -> list[Tensor]:
-    """R, P⁺, P⁻, N of each reference, (4·B,): first all R, then all P⁺, and so on."""
-    chosen = select_quadruplets(
-        None if config.method == "random" else embeddings(),
-        hierarchy.fine,
-        hierarchy.coarse,
-        torch.cat(list(references)),
-        config.method,
-        negative=config.negative,
-        siblings=config.siblings,
-        fallback=config.fallback,
-    )
-    parts = chosen.stack().cpu().split([len(r) for r in references], dim=1)
-    return [part.flatten() for part in parts]
 
 
 def _combined(batch: Batch, config: Config) -> dict[str, Tensor]:
@@ -211,47 +170,6 @@ def _combined(batch: Batch, config: Config) -> dict[str, Tensor]:
 # --- the other objectives of the table -------------------------------------------
 
 
-def _classes_by_images(config, hierarchy, references, embeddings) -> list[Tensor]:
-    """For each step images of some classes, several of each."""
-    return [_of_classes(config, hierarchy, 4 * len(r)) for r in references]
-
-
-def _classes_for_clustering(config, hierarchy, references, embeddings) -> list[Tensor]:
-    most = [min(4 * len(r), CLUSTERING_IMAGES) for r in references]
-    return [_of_classes(config, hierarchy, images) for images in most]
-
-
-def _pairs(config, hierarchy, references, embeddings) -> list[Tensor]:
-    """For each step pairs of classes that all differ, as many as there are classes."""
-    return [_of_classes(config, hierarchy, 4 * len(r), each=2) for r in references]
-
-
-def _of_classes(
-    config: Config, hierarchy: Hierarchy, images: int, each: int | None = None
-) -> Tensor:
-    """Indices of about ``images`` images, ``each`` of a class, class after class.
-
-    Where the classes are too few for that, and ``each`` is left open, more of each.
-    """
-    members = hierarchy.members()
-    usable = [m for m in members if len(m) > 1]
-    classes = min(len(usable), max(2, images // (each or config.images_per_class)))
-    each = each or max(2, images // classes)
-    chosen = torch.randperm(len(usable))[:classes].tolist()
-    return torch.cat([usable[c][torch.randperm(len(usable[c]))[:each]] for c in chosen])
-
-
-def _triplets(config, hierarchy, references, embeddings) -> list[Tensor]:
-    """An anchor, one of its fine class, one of another: (3·B,), first all anchors."""
-    found = []
-    for r in references:
-        u, fine = torch.rand(2, len(r), dtype=torch.float64), hierarchy.fine[r]
-        positive = hierarchy.draw_positive_positive(fine, hierarchy.place[r], u[0])
-        negative = hierarchy.draw_other_fine(fine, u[1])
-        found.append(torch.cat([r, positive, negative]))
-    return found
-
-
 def _labelled(batch: Batch) -> tuple[Tensor, ...]:
     return batch.embeddings, batch.fine
 
@@ -284,12 +202,6 @@ def _rival(
 # --- no distance at all ----------------------------------------------------------
 
 
-def _any_images(config, hierarchy, references, embeddings) -> list[Tensor]:
-    """For each step 4·B training images, drawn without a look at their classes."""
-    n = len(hierarchy)
-    return [torch.randperm(n)[: 4 * len(r)] for r in references]
-
-
 def _classification(batch: Batch, config: Config) -> dict[str, Tensor]:
     """Equation (4), every image of the batch a reference."""
     loss = losses.classification_loss(
@@ -306,18 +218,21 @@ def _classification(batch: Batch, config: Config) -> dict[str, Tensor]:
 
 ROWS = {
     "semi_hard": _rival(
-        "Semi-Hard", _classes_by_images, rivals.semi_hard_loss, "margin"
+        "Semi-Hard", classes_by_images, rivals.semi_hard_loss, "margin"
     ),
     "lifted_structure": _rival(
-        "Lifted Structure", _classes_by_images, rivals.lifted_structure_loss, "margin"
+        "Lifted Structure",
+        classes_by_images,
+        rivals.lifted_structure_loss,
+        "margin",
     ),
-    "n_pairs": _rival("N-Pairs", _pairs, rivals.n_pairs_loss, "l2_weight", cosine=True),
+    "n_pairs": _rival("N-Pairs", pairs, rivals.n_pairs_loss, "l2_weight", cosine=True),
     "clustering": _rival(
-        "Clustering", _classes_for_clustering, rivals.clustering_loss, "gamma"
+        "Clustering", classes_for_clustering, rivals.clustering_loss, "gamma"
     ),
     "triplet_global": _rival(
         "Triplet + Global",
-        _triplets,
+        triplets,
         rivals.triplet_global_loss,
         "mean_margin",
         _three,
@@ -325,7 +240,7 @@ ROWS = {
     # Not in the paper: two losses of the years after it, and equation (4) by itself.
     "proxy_anchor": _rival(
         "Proxy-Anchor",
-        _classes_by_images,
+        classes_by_images,
         rivals.proxy_anchor_loss,
         "alpha",
         _labelled_and_proxies,
@@ -334,21 +249,24 @@ ROWS = {
     ),
     "multi_similarity": _rival(
         "Multi-Similarity",
-        _classes_by_images,
+        classes_by_images,
         rivals.multi_similarity_loss,
         "beta",
         cosine=True,
     ),
     "classification": Row(
-        "Classification alone", _any_images, _classification, heads=HEADS
+        "Classification alone", any_images, _classification, heads=HEADS
     ),
-    "random": Row("Random Quadruplet Selection", _quadruplets, _combined, heads=HEADS),
+    "random": Row("Random Quadruplet Selection", quadruplets, _combined, heads=HEADS),
     # Not in the paper: the control that decides its point.
     "hardest_negative": Row(
-        "Hardest negative, random positives", _quadruplets, _combined, heads=HEADS
+        "Hardest negative, random positives",
+        quadruplets,
+        _combined,
+        heads=HEADS,
     ),
-    "method1": Row("Proposed Method 1", _quadruplets, _combined, heads=HEADS),
-    "method2": Row("Proposed Method 2", _quadruplets, _combined, heads=HEADS),
+    "method1": Row("Proposed Method 1", quadruplets, _combined, heads=HEADS),
+    "method2": Row("Proposed Method 2", quadruplets, _combined, heads=HEADS),
 }
 QUADRUPLETS = tuple(name for name, row in ROWS.items() if row.objective is _combined)
 # What there is without any training, measured by the same protocol.

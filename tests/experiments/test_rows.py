@@ -1,18 +1,14 @@
 """What each row of Table 1 draws, and what it asks of its images."""
 
-import math
-from dataclasses import replace
-
 import pytest
 import tiny
 import torch
 
 from qsel import losses
-from qsel.experiments import rivals, row_names, rows
+from qsel.experiments import batches, rivals, row_names, rows
 from qsel.experiments.config import CHOICES, Config
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES, UNTRAINED, Batch
 from qsel.experiments.table1 import QUOTED
-from qsel.experiments.training import train
 from qsel.hierarchy import Hierarchy
 from qsel.model import Head
 
@@ -115,7 +111,7 @@ def test_classes_by_images(each, images, expected):
 
 
 def test_clustering_stays_within_its_images(monkeypatch):
-    monkeypatch.setattr(rows, "CLUSTERING_IMAGES", 6)
+    monkeypatch.setattr(batches, "CLUSTERING_IMAGES", 6)
     assert all(len(images) <= 6 for images in drawn("clustering")[2])
     assert all(len(images) > 6 for images in drawn("semi_hard")[2])
 
@@ -240,24 +236,6 @@ def test_a_table_shows_rows_beyond_the_paper_once_they_are_run():
     assert rows.of_table(TITLES) == list(TITLES)
 
 
-@pytest.mark.parametrize("method", ROWS)
-def test_a_network_that_learns_is_below_its_loss_at_chance(method):
-    config = tiny.config(method=method, embedding_dim=64)
-    data, before = tiny.zero_shot(), torch.get_rng_state()
-    chance = rows.loss_at_chance(config, data.train.hierarchy)
-    assert torch.equal(torch.get_rng_state(), before)
-    last = train(data, replace(config, epochs=6)).curve[-1]["loss"]
-    assert 0 < last < chance
-
-
-def test_the_loss_at_chance_of_classes_is_known():
-    """Equal scores: λ_c1 log 3 + λ_c2 log 6."""
-    labels = tiny.zero_shot().train.hierarchy
-    config = tiny.config(method="classification", coarse_weight=0.5, fine_weight=1.0)
-    expected = 0.5 * math.log(3) + math.log(6)
-    assert rows.loss_at_chance(config, labels) == pytest.approx(expected)
-
-
 def test_rows_that_look_at_nothing_do_not_embed():
     for method in set(ROWS) - {"hardest_negative", "method1", "method2"}:
         config = Config(method=method, batch=4)
@@ -271,13 +249,13 @@ def test_rows_that_look_at_nothing_do_not_embed():
 
 def test_switches_reach_the_selection(monkeypatch):
     seen = {}
-    real = rows.select_quadruplets
+    real = batches.select_quadruplets
 
     def watched(*arguments, **switches):
         seen.update(switches)
         return real(*arguments, **switches)
 
-    monkeypatch.setattr(rows, "select_quadruplets", watched)
+    monkeypatch.setattr(batches, "select_quadruplets", watched)
     switches = dict(negative="random", siblings="coarse", fallback="nearest")
     drawn("method1", **switches)
     assert {name: seen[name] for name in switches} == switches

@@ -60,6 +60,15 @@ def test_the_record_is_of_the_network_beside_it(tmp_path):
     assert record.metrics["R@1"] == hits / images
 
 
+def test_what_trains_inner_products_is_tested_by_cosine(tmp_path):
+    asked, folder = setup(method="n_pairs", normalise=False), tmp_path / "run"
+    record = run(asked, folder, tiny.CPU)
+    model, _, test = load_model(asked, folder, tiny.CPU)
+    labels, x = asked.data.test.hierarchy.fine, embed(model, test)
+    unit = torch.nn.functional.normalize(x, dim=1)
+    assert record.metrics == evaluate(unit, labels) != evaluate(x, labels)
+
+
 @pytest.mark.parametrize("method", UNTRAINED)
 def test_rows_without_training(tmp_path, trains, method):
     asked, folder = setup(method=method), tmp_path / "run"
