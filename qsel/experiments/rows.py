@@ -4,7 +4,8 @@ All rows share the data, the trunk, the heads, the optimiser, the steps of an ep
 the budget of 4·B images a step, B being the references of a quadruplet row. What a row
 brings of its own is here: which images make up a step, and what is asked of their
 embeddings. Rows that need fewer images for a step by their own rule take fewer: pairs
-two of each class, triplets three for each reference, clustering 128.
+two of each class, triplets three for each reference, clustering 128. Classification
+alone has the whole budget: 4·B images, each a reference of equation (4).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -255,7 +256,7 @@ ROWS = {
         cosine=True,
     ),
     "classification": Row(
-        "Classification alone", any_images, _classification, heads=HEADS
+        "Classification alone (equation 4)", any_images, _classification, heads=HEADS
     ),
     "random": Row("Random Quadruplet Selection", quadruplets, _combined, heads=HEADS),
     # Not in the paper: the control that decides its point.
