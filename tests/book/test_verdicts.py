@@ -30,11 +30,11 @@ def test_nmi_is_not_counted_by_class():
     found = compare(
         runs[runs.method == "method1"], runs[runs.method == "method2"], "NMI"
     )
-    assert found.over_classes is None
+    assert found.classes == 0
     assert "classes were not drawn anew" in verdict(runs, *PAIR, metric="NMI")
 
 
-def test_the_verdict_follows_the_t_test():
+def test_without_counts_the_verdict_follows_the_t_test():
     random = np.random.default_rng(1)
     for _ in range(50):
         a = random.normal(50, 1, 4)
@@ -53,15 +53,11 @@ def test_swapping_the_rows_flips_every_sign_and_keeps_the_sentence(runs):
     a, b = (runs[runs.method == method] for method in PAIR)
     one, other = compare(a, b), compare(b, a)
     assert other.gaps == pytest.approx([-gap for gap in one.gaps])
-    for there, back in (
-        (one.over_seeds, other.over_seeds),
-        (one.over_classes, other.over_classes),
-    ):
-        assert back == pytest.approx((-there[1], -there[0]), abs=1e-9)
-    assert one.clear == other.clear
+    assert other.interval == pytest.approx([-bound for bound in one.interval[::-1]])
+    assert (one.p, one.ahead, one.behind) == (other.p, other.behind, other.ahead)
     assert not (one.ahead and other.ahead)
     said, back = verdict(runs, *PAIR), verdict(runs, *PAIR[::-1])
-    if one.difference and "told apart" not in said:
+    if one.difference:
         assert said == back
 
 
@@ -76,45 +72,44 @@ def test_the_same_gain_in_every_class_and_seed_is_certain(runs, gain):
     points = 100 * gain / images[0]
     found = compare(both[both.method == "method2"], row)
     assert found.difference == pytest.approx(points) and found.effect is None
-    assert found.over_seeds == pytest.approx((points, points))
-    assert found.over_classes == pytest.approx((points, points))
+    assert found.interval == pytest.approx((points, points))
     assert ahead(both, "method2", "method1") and not ahead(both, *PAIR)
-    assert "standard deviations" not in verdict(both, *PAIR)
 
 
 @given(counted_runs())
-def test_the_sentence_claims_what_the_intervals_show(runs):
+def test_the_sentence_claims_what_the_interval_shows(runs):
     found = compare(*(runs[runs.method == method] for method in PAIR))
     said = verdict(runs, *PAIR)
-    beyond = [
-        low > 1e-9 or high < -1e-9
-        for low, high in (found.over_seeds, found.over_classes)
-    ]
-    assume(all(abs(b) > 1e-9 for b in (*found.over_seeds, *found.over_classes)))
-    assume(abs(found.difference) > 1e-9)
+    assume(found.difference and all(abs(bound) > 1e-9 for bound in found.interval))
+    assume(abs(found.p - 0.05) > 1e-3)
     # A bootstrap's interval may leave out zero on the side away from the mean.
-    same_side = found.over_classes[0] * found.difference > 0 or not beyond[1]
-    assume(same_side)
-    assert ("is ahead of" in said) == all(beyond)
-    assert ("cannot be told apart" in said) == (not any(beyond))
-    assert ("clear over seeds, not over classes" in said) == (beyond == [True, False])
-    assert ("clear over classes, not over seeds" in said) == (beyond == [False, True])
+    low, high = (bound * found.difference for bound in found.interval)
+    assume(high > 0)
+    assert ("is ahead of" in said) == (low > 0)
+    assert ("cannot be told apart" in said) == (low < 0)
     assert f"{abs(found.difference):.2f} points" in said
-    assert f"over {len(found.gaps)} seeds" in said
-    assert f"over {found.classes} class" in said
+    assert f"over {len(found.gaps)} seeds and {found.classes} class" in said
 
 
-def test_only_one_interval_is_not_enough():
-    """Ten classes gain a little in every seed, or one class gains all of it."""
+def test_one_class_or_one_seed_is_not_enough():
+    """One class brings all the gain in every seed, or one seed in every class."""
     few = counted([50] * 10, method1=[[20] * 10] * 3, method2=[[30] + [20] * 9] * 3)
-    said = verdict(few, *PAIR)
-    assert "clear over seeds, not over classes" in said and "ahead" not in said
-    assert said.startswith(TITLES["method2"]) and not ahead(few, "method2", "method1")
     wild = [
         [[20 + shift] * 10 for shift in shifts] for shifts in ((0, 0, 0), (1, 9, 1))
     ]
-    said = verdict(counted([50] * 10, method1=wild[0], method2=wild[1]), *PAIR)
-    assert "clear over classes, not over seeds" in said and "ahead" not in said
+    for runs in (few, counted([50] * 10, method1=wild[0], method2=wild[1])):
+        assert "cannot be told apart" in verdict(runs, *PAIR)
+        assert not ahead(runs, "method2", "method1")
+
+
+def test_holms_correction_takes_back_what_one_test_alone_would_claim():
+    gains = dict(random=0, hardest_negative=0, method1=0, method2=1.3)
+    random = np.random.default_rng(0)
+    runs = frame(**{m: random.normal(50 + g, 0.8, 5) for m, g in gains.items()})
+    found = compare(*(runs[runs.method == method] for method in PAIR))
+    assert found.p < 0.05 and found.interval[1] < 0
+    said = verdict(runs, *PAIR)
+    assert "cannot be told apart" in said and "after Holm's correction" in said
 
 
 def test_no_difference_cannot_be_told():
@@ -179,10 +174,13 @@ def test_another_metric():
 
 
 def test_the_numbers_of_the_sentence_are_of_the_one_in_front():
-    found = Comparison((-1.0, -2.0), -1.5, -2.1, (-1.9, -1.1), (-2.0, -1.0), 9)
-    said = sentence(found, "A", "B")
-    assert said.startswith("B is ahead of A in R@1 by 1.50 points, 2.1 standard")
-    assert "over 2 seeds 1.10 to 1.90, over 9 classes 1.00 to 2.00" in said
+    found = Comparison((-1.0, -2.0), -1.5, -2.1, (-1.9, -1.1), 0.01, 0.03, 9)
+    assert sentence(found, "A", "B") == (
+        "B is ahead of A in R@1 by 1.50 points (95 % interval over 2 seeds and 9 "
+        "classes 1.10 to 1.90, p = 0.030 after Holm's correction)."
+    )
+    found = Comparison((-1.0, 2.0), 0.5, 0.2, (-0.001, 1.2), 0.0004, 0.0004, 1)
+    assert sentence(found, "A", "B").endswith("1 class 0.00 to 1.20, p < 0.001).")
 
 
 # --- this machine against the records -------------------------------------------------

@@ -1,7 +1,5 @@
 """What the runs say of two rows, held against slow twins and scipy."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,12 +8,17 @@ from hypothesis import strategies as st
 from made_up_runs import PAIR, counted, frame
 from scipy import stats
 
+from qsel.experiments import comparison
 from qsel.experiments.comparison import (
     COMPARISONS,
+    DRAWS,
     RIVALS,
     Comparison,
     compare,
-    over_drawn_classes,
+    judge,
+    judged,
+    of_row,
+    over_folds,
     paired,
 )
 from qsel.experiments.rows import TITLES
@@ -27,62 +30,102 @@ RUNS = {
 }
 
 
-# --- over classes ----------------------------------------------------------------
+def of_pair(runs, metric="R@1"):
+    """Method 2 minus Method 1."""
+    return compare(*(of_row(runs, m) for m in PAIR[::-1]), metric)
 
 
-def slow_bootstrap(differences, images, draws, seed):
-    """Class by class, draw by draw."""
-    random, gaps = np.random.default_rng(seed), []
-    for _ in range(draws):
-        hits = total = 0
-        for c in random.integers(len(images), size=len(images)):
-            hits += differences[c]
-            total += images[c]
-        gaps.append(100 * hits / total)
-    return gaps
+def made_up(random, images, seeds, of_seeds=0.0, of_classes=0.0, noise=0.0):
+    """Two rows that differ by chance alone; deviations in percentage points."""
+    s, f = seeds, len(images)
+    gaps = of_seeds * random.normal(size=(s, 1)) + of_classes * random.normal(size=f)
+    gaps = (gaps + noise * random.normal(size=(s, f))) * images / 100
+    return counted(images.tolist(), method1=[[0] * f] * s, method2=gaps.tolist())
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 50), st.floats(-1, 1)), min_size=1, max_size=12),
-    st.integers(1, 60),
-    st.integers(0, 5),
-)
-def test_the_bootstrap_is_its_slow_twin(classes, draws, seed):
-    images = np.array([n for n, _ in classes])
-    differences = np.array([share * n for n, share in classes])
-    gaps = sorted(slow_bootstrap(differences, images, draws, seed))
-    found = over_drawn_classes(differences, images, draws, seed)
-    for bound, share in zip(found, (0.025, 0.975), strict=True):
-        at = share * (draws - 1)  # between two gaps in order
-        below, above = gaps[math.floor(at)], gaps[math.ceil(at)]
-        expected = below + (at - math.floor(at)) * (above - below)
-        assert bound == pytest.approx(expected, abs=1e-9)
+# --- over seeds and classes ------------------------------------------------------
 
 
-def test_the_interval_is_that_of_a_normal_distribution_for_many_classes():
-    random = np.random.default_rng(0)
-    differences, images = random.normal(2, 5, 500), np.full(500, 40)
-    low, high = over_drawn_classes(differences, images)
-    half = 1.96 * (100 * differences / 40).std() / 500**0.5
-    mean = 100 * differences.sum() / images.sum()
-    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
-
-
-def test_the_interval_is_repeatable_and_changes_with_the_seed():
-    differences, images = np.array([3, -1, 4, -2]), np.array([9, 9, 9, 9])
-    assert over_drawn_classes(differences, images) == over_drawn_classes(
-        differences, images
+def slow_interval(runs):
+    """Draw by draw, the noise by an analysis of variance, cell by cell."""
+    one, other = (of_row(runs, m).by_class.tolist() for m in PAIR[::-1])
+    images = one[0]["images"]
+    s, f, total = len(one), len(images), sum(images)
+    hits = [[one[i]["R@1"][c] - other[i]["R@1"][c] for c in range(f)] for i in range(s)]
+    gaps = [100 * sum(row) / total for row in hits]
+    mean = sum(gaps) / s
+    pull = [
+        [100 * f * (row[c] - images[c] * mean / 100) / total for c in range(f)]
+        for row in hits
+    ]
+    by_seed = [sum(row) / f for row in pull]
+    by_class = [sum(row[c] for row in pull) / s for c in range(f)]
+    noise = sum(
+        (pull[i][c] - by_seed[i] - by_class[c]) ** 2 for i in range(s) for c in range(f)
     )
-    first = over_drawn_classes(differences, images, 50, seed=0)
-    assert first != over_drawn_classes(differences, images, 50, seed=1)
+    noise /= (s - 1) * (f - 1) * s * f
+    of_seeds = sum((gap - mean) ** 2 for gap in gaps) / (s - 1) / s
+    of_classes = sum(b**2 for b in by_class) / f / f
+    both = of_seeds + of_classes
+    shrink = (max(of_seeds, of_classes, both - noise) / both) ** 0.5 if both else 1
+    draws = []
+    times, steps = comparison._times_drawn(f, 0), comparison._steps_of_t(s - 1, 0)
+    for drawn, step in zip(times, steps, strict=True):
+        gap = 100 * sum(drawn[c] * row[c] / s for c in range(f) for row in hits)
+        gap /= sum(drawn[c] * images[c] for c in range(f))
+        for sign in (1, -1):
+            draws.append(mean + shrink * (gap - mean + sign * step * of_seeds**0.5))
+    draws.sort()
+    at = DRAWS // 40  # 2.5 %
+    return (draws[at - 1] + draws[at]) / 2, (draws[-at - 1] + draws[-at]) / 2
 
 
-def test_hits_are_averaged_over_the_common_seeds_only():
+@pytest.mark.parametrize(
+    "deviations", [(1, 4, 6), (3, 1, 0), (0, 4, 0), (0, 0, 9), (0, 0, 0)]
+)
+def test_the_bootstrap_is_its_slow_twin(deviations):
+    random = np.random.default_rng(3)
+    runs = made_up(random, random.integers(1, 50, 7), 3, *deviations)
+    assert of_pair(runs).interval == pytest.approx(slow_interval(runs), abs=1e-9)
+
+
+def test_the_draws_take_each_class_as_often_as_the_other():
+    times = comparison._times_drawn(4, 0)
+    assert times.shape == (DRAWS // 2, 4) and (times.sum(1) == 4).all()
+    assert times.mean(0) == pytest.approx([1] * 4, abs=0.05)
+    assert (times != comparison._times_drawn(4, 1)).any()  # another fold
+
+
+def test_seeds_that_agree_leave_the_classes_and_the_other_way_round():
+    random = np.random.default_rng(0)
+    images = np.full(400, 40)
+    found = of_pair(runs := made_up(random, images, 3, of_classes=5))
+    gaps = 100 * np.array(of_row(runs, "method2").by_class.iloc[0]["R@1"]) / images
+    half = 1.96 * gaps.std() / 400**0.5
+    expected = gaps.mean() - half, gaps.mean() + half
+    assert found.interval == pytest.approx(expected, abs=0.1 * half)
+    found = of_pair(made_up(random, images, 3, of_seeds=5))
+    test = stats.ttest_1samp(found.gaps, 0)
+    assert found.interval == pytest.approx(tuple(test.confidence_interval()), rel=1e-3)
+    assert found.classes == 400
+
+
+def test_the_interval_covers_what_it_says():
+    """In a larger simulation 95 of a hundred; from seeds drawn anew, 85."""
+    random = np.random.default_rng(0)
+    images = random.integers(24, 60, 98)
+    held = 0
+    for _ in range(40):
+        low, high = of_pair(made_up(random, images, 3, 2, 3, 6)).interval
+        held += low <= 0 <= high
+    assert 36 <= held < 40
+
+
+def test_only_the_common_seeds_count():
     runs = counted([10, 10], method1=[[5, 5], [5, 7]], method2=[[6, 5], [8, 7], [0, 0]])
-    found = compare(runs[runs.method == "method2"], runs[runs.method == "method1"])
-    assert found.gaps == pytest.approx((5, 15))
-    assert found.over_classes == over_drawn_classes(np.array([2.0, 0]), np.full(2, 10))
-    assert found.classes == 2
+    found = of_pair(runs)
+    assert found.gaps == pytest.approx((5, 15)) and found.classes == 2
+    assert found == of_pair(runs[(runs.seed < 2)])
 
 
 def test_runs_on_other_classes_do_not_compare():
@@ -114,13 +157,50 @@ def test_paired_without_one_of_the_rows_is_empty(runs):
 
 
 @pytest.mark.parametrize("pair", [("method2", "random"), ("method2", "method1")])
-def test_the_interval_over_seeds_is_scipys(pair):
+def test_without_counts_by_class_it_is_the_paired_t_test_of_scipy(pair):
     one, other = (frame(**{m: RUNS[m]}) for m in pair)
     found = compare(one, other)
     test = stats.ttest_rel(*(RUNS[m] for m in pair))
-    assert found.over_seeds == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.interval == pytest.approx(tuple(test.confidence_interval(0.95)), 1e-3)
+    assert found.p == pytest.approx(test.pvalue, abs=5e-4) and found.classes == 0
     gaps = np.subtract(*(RUNS[m] for m in pair))
     assert found.effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
+
+
+# --- over folds ------------------------------------------------------------------
+
+
+def folds(seeds=(5, 3), sizes=((20,) * 60, (40,) * 30), deviations=(0.5, 4, 6)):
+    random = np.random.default_rng(7)
+    return [
+        made_up(random, np.array(n), s, *deviations)
+        for s, n in zip(seeds, sizes, strict=True)
+    ]
+
+
+def test_two_folds_are_weighed_by_their_images_and_narrow_the_interval():
+    one, two = folds(sizes=((20,) * 60, (60,) * 40))
+    a, b, both = of_pair(one), of_pair(two), of_pair(over_folds(one, two))
+    assert both.difference == pytest.approx(
+        (1200 * a.difference + 2400 * b.difference) / 3600
+    )
+    assert both.gaps == (*a.gaps, *b.gaps) and both.classes == 100
+
+    def width(found):
+        return np.ptp(found.interval)
+
+    expected = np.hypot(width(a) / 3, 2 * width(b) / 3)
+    assert width(both) == pytest.approx(expected, rel=0.1)
+    assert width(both) < width(b)
+
+
+def test_a_fold_without_a_common_seed_is_left_out_and_one_alone_decides_nothing():
+    one, two = folds()
+    lacks = two[two.method == "method1"]
+    assert of_pair(over_folds(one, lacks)) == of_pair(one)
+    alone = two[two.seed == 1]
+    found = of_pair(over_folds(one, alone))
+    assert len(found.gaps) == 6 and found.interval is None and not found.clear
 
 
 # --- the verdict -----------------------------------------------------------------
@@ -132,6 +212,42 @@ def test_compared_rows_exist():
     )
 
 
-def test_an_interval_on_the_wrong_side_is_no_support():
-    found = Comparison((1.0, 1.1), 1.05, 15.0, (0.4, 1.7), (-2.0, -1.0), 4)
-    assert found.clear == {"seeds": True, "classes": False} and not found.ahead
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_holm_step_by_step(values):
+    """The smallest times all, the next times all but one; none below the last."""
+    found = {i: Comparison((), 1.0, p=p) for i, p in enumerate(values)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "compare", lambda one, *_: found[one])
+        patch.setattr(comparison, "of_row", lambda runs, row: row)
+        got = judged(None, [(i, i) for i in found])
+    left, least = sorted(values), 0.0
+    for p in sorted(values):
+        least = max(least, min(1.0, p * len(left)))
+        left.remove(p)
+        same = [got[i, i].adjusted for i in found if found[i].p == p]
+        assert any(adjusted == pytest.approx(least) for adjusted in same)
+
+
+def test_a_pair_that_was_not_run_is_not_counted():
+    runs = frame(**RUNS)  # without the control
+    found = judged(runs)
+    smallest = min(c.p for c in found.values() if c.p is not None)
+    assert found["method2", "hardest_negative"].adjusted is None
+    assert min(c.adjusted for c in found.values() if c.adjusted) == 3 * smallest
+
+
+def test_a_pair_is_judged_with_those_that_it_was_stated_with():
+    gains = dict(random=0, hardest_negative=0.3, method1=0.7, method2=1.2, semi_hard=0)
+    random = np.random.default_rng(0)
+    runs = frame(**{m: random.normal(50 + g, 0.3, 5) for m, g in gains.items()})
+    every = judged(runs)
+    for pair in COMPARISONS:
+        assert judge(runs, *pair) == every[pair]
+        back = judge(runs, *pair[::-1])
+        assert back.adjusted == every[pair].adjusted
+        assert (back.ahead, back.behind) == (every[pair].behind, every[pair].ahead)
+    assert any(c.p < 0.05 < c.adjusted for c in every.values())  # Holm decides
+    rival = judge(runs, "method2", "semi_hard")
+    assert rival.adjusted == rival.p  # the only rival that was run
+    alone = judge(runs, "random", "semi_hard")
+    assert alone.adjusted == alone.p
