@@ -29,7 +29,7 @@ QUOTED = {
 }
 # Folders of recorded runs, below results/.
 RECORDED = "stanford_cars-parts=train/frozen"
-RECORDED_TUNED = "stanford_cars-parts=train/tuned-trunk"
+RECORDED_TRAINED = "stanford_cars-parts=train/upper"
 RECORDED_SYNTHCARS = "synthcars/laptop"
 # Runs of each row. Smoke only shows that everything runs; laptop has to stay within
 # minutes.
