@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from made_up_runs import PAIR, counted, frame
 from scipy import stats
 
-from qsel.book.verdicts import against_recorded, on_the_control, sentence, verdict
+from qsel.book.verdicts import (
+    against_recorded,
+    answers,
+    on_the_control,
+    sentence,
+    verdict,
+)
 from qsel.experiments.comparison import (
     Comparison,
     ahead,
@@ -211,3 +217,63 @@ def test_a_machine_that_differs_from_the_records_is_told_where():
 def test_a_machine_that_agrees_is_told_so(here):
     recorded = runs_of(random=[40.0, 41, 42])
     assert "agree with the recorded ones" in against_recorded(here, recorded)
+
+
+# --- the five answers -----------------------------------------------------------------
+
+
+def equally(**gains):
+    """Three seeds that agree: each class of each row has so many hits more."""
+    return counted([50] * 20, **{m: [[20 + g] * 20] * 3 for m, g in gains.items()})
+
+
+ROWS = dict(random=0, hardest_negative=2, method1=2, method2=2)
+WITH = ROWS | dict(classification=2, proxy_anchor=4, multi_similarity=1, fine_only=1)
+
+
+@pytest.mark.parametrize(
+    ("letter", "change", "before", "after"),
+    [
+        ("a", dict(hardest_negative=0, method1=0, method2=0), "beats", "No selection"),
+        ("a", dict.fromkeys(ROWS, 1) | {"random": 2}, "beats", "does not beat"),
+        ("b", dict(method2=3), "nothing measurable", "Method 2 gains 2.0 points"),
+        ("b", dict(method1=1), "nothing measurable", "Method 1 loses 2.0 points"),
+        ("c", dict(classification=0), "nothing measurable", "adds to classification"),
+        ("c", dict(classification=4), "nothing measurable", "does worse than"),
+        ("d", dict(fine_only=2), "The coarse level helps", "no measurable difference"),
+        ("d", dict(fine_only=3), "The coarse level helps", "The coarse level hurts"),
+        ("e", dict(proxy_anchor=2), "Proxy-Anchor (48.0) gains", "No present-day loss"),
+        ("e", dict(proxy_anchor=0), "goes further than Method 2 (44.0)", "No present"),
+    ],
+)
+def test_an_answer_follows_its_records(letter, change, before, after):
+    assert before in answers(equally(**WITH))[letter]
+    said = answers(equally(**WITH | change))[letter]
+    assert after in said and before not in said
+
+
+def test_rows_that_were_not_run_are_not_spoken_of():
+    assert set(answers(equally(**ROWS))) == {"a", "b"}
+    said = answers(equally(**ROWS, proxy_anchor=4))
+    assert "Multi-Similarity" not in said["e"] and "c" not in said
+    assert answers(pd.DataFrame()) == {}
+
+
+def test_the_ablation_stands_for_the_row_with_fine_labels_alone():
+    ablated = equally(method2=1).assign(ablation="fine_only")
+    said = answers(equally(**ROWS), ablated)["d"]
+    assert said == (
+        "The coarse level helps, against the same rule with fine labels alone: "
+        "Method 2 gains 2.0 points of R@1 (95 % interval 2.0 to 2.0)."
+    )
+    assert "d" not in answers(equally(**ROWS), ablated.assign(ablation="no_global"))
+
+
+def test_what_is_clear_stands_before_what_is_not():
+    random = np.random.default_rng(0)
+    rows = {m: random.normal(50 + 3 * g, 0.5, 5) for m, g in ROWS.items()}
+    rows["method1"] = random.normal(50, 3, 5)
+    said = answers(frame(**rows))["a"]
+    first, last = said.split("; ")
+    assert "Method 2 gains" in first and "random positives gains" in first
+    assert last.startswith("Method 1 is ") and last.endswith(", which is not clear.")
