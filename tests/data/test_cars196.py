@@ -10,10 +10,9 @@ import pytest
 from scipy.io import savemat
 
 from qsel.data import cars196 as module
-from qsel.data import load, validation
-from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196, make
-from qsel.data.images import DataError, ImageSet
-from qsel.hierarchy import Hierarchy
+from qsel.data import ImageSet, load, validation
+from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
+from qsel.data.images import DataError
 
 CARS = (
     CarClass("Alpha One Sedan 2001", "Sedan", 3, 2),
@@ -383,7 +382,7 @@ def test_the_known_classes_and_counts(real):
 
 
 def test_the_makes_that_settings_are_chosen_on(real):
-    cars = car_classes()
+    cars, make = car_classes(), module.make
     makes = [make(car.name) for car in cars]
     assert len(set(makes)) == 49
     assert makes == [m for name in dict.fromkeys(makes) for m in makes if m == name]
@@ -391,7 +390,9 @@ def test_the_makes_that_settings_are_chosen_on(real):
     assert makes.count("Land Rover") == 2 and makes.count("Rolls-Royce") == 3
     for half, first in ((cars[:98], "Chrysler Aspen SUV 2009"), (cars[98:], None)):
         names = [car.name for car in half for _ in range(2)]
-        labels = Hierarchy.from_names(names, [name.split()[-2] for name in names])
+        labels = module.Hierarchy.from_names(
+            names, [name.split()[-2] for name in names]
+        )
         images = ImageSet.from_array("cars", np.zeros((196, 3, 1, 1), "u1"), labels)
         split = validation(images, make)
         held = split.test.hierarchy.fine_names
