@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from qsel.data import cars196 as module
 from qsel.data import ImageSet, load, validation
+from qsel.data import cars196 as module
 from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
 from qsel.data.images import DataError
 
