@@ -21,7 +21,7 @@ from qsel.cli import terminal
 from qsel.data import load
 from qsel.data.contact import SHEETS, save_sheet
 from qsel.data.files import locked
-from qsel.experiments import row_names
+from qsel.experiments import row_names, tuning
 from qsel.experiments import rows as methods
 from qsel.experiments.record import Record
 
@@ -651,6 +651,27 @@ def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):
     )
     refused(qsel(*good, "--set", "batch=0"), "batch=0")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_tune_says_what_was_held_out_what_won_and_which_range_to_widen(
+    qsel, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(tuning.SPACES, "smoke", {"learning_rate": (0.009, 1)})
+    photos = tiny.as_folder(tmp_path / "photos", each=6)
+    photos = f"{photos}?test_fraction=0.25"
+    words = ["tune", "--data", photos, "--preset", "smoke", "--row", "semi_hard"]
+    words += [*tiny_settings(freeze="none", epochs=1), "--out", tmp_path / "a.json"]
+    status, out, _ = qsel(*words, "--trials", "1")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("held out: of each coarse class 0.25")
+    assert lines[1].startswith("untrained features: R@1 ")
+    assert lines[2].startswith("semi_hard: {'learning_rate': 0.01, 'margin': None, ")
+    assert lines[3].startswith("warning: semi_hard won with learning_rate=0.01, near ")
+    assert "the smallest of 0.009 to 1; widen" in lines[3] and len(lines) == 4
+    assert qsel(*words, "--trials", "1")[1] == out
+    status, _, err = qsel(*words, "--take", tmp_path / "none.json")
+    assert status == 2 and "none.json" in err
 
 
 def test_table_refuses_an_unknown_row(qsel, photos, monkeypatch):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from qsel.data import ImageSet, load, validation
 from qsel.data import cars196 as module
-from qsel.data import load
 from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
 from qsel.data.images import DataError
 from qsel.experiments.table1 import run_folder
@@ -404,6 +404,30 @@ def test_the_known_classes_and_counts(real):
     assert sum(car.train_images for car in cars) == 8144
     alone = [car.token22 for car in cars[:98]]
     assert sum(alone.count(name) == 1 for name in alone) == 6
+
+
+def test_the_makes_that_settings_are_chosen_on(real):
+    cars, make = car_classes(), module.make
+    makes = [make(car.name) for car in cars]
+    assert len(set(makes)) == 49
+    assert makes == [m for name in dict.fromkeys(makes) for m in makes if m == name]
+    assert makes[0] == "AM General" and makes.count("Aston Martin") == 4
+    assert makes.count("Land Rover") == 2 and makes.count("Rolls-Royce") == 3
+    for half, first in ((cars[:98], "Chrysler Aspen SUV 2009"), (cars[98:], None)):
+        names = [car.name for car in half for _ in range(2)]
+        labels = module.Hierarchy.from_names(
+            names, [name.split()[-2] for name in names]
+        )
+        images = ImageSet.from_array("cars", np.zeros((196, 3, 1, 1), "u1"), labels)
+        split = validation(images, make)
+        held = split.test.hierarchy.fine_names
+        assert abs(len(held) - 98 / 4) <= 3
+        assert held == labels.fine_names[-len(held) :]
+        trained = {make(name) for name in split.train.hierarchy.fine_names}
+        assert not trained & {make(name) for name in held}
+        if first:
+            assert (held[0], held[-1]) == (first, "Eagle Talon Hatchback 1998")
+            assert split.notes == ("held out: Chrysler, Daewoo, Dodge, Eagle",)
 
 
 @pytest.mark.skipif(

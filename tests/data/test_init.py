@@ -1,6 +1,6 @@
 import pytest
 
-from qsel.data import DataError, load, source_name, split_source
+from qsel.data import DataError, load, source_name, split_source, validation_of
 
 
 @pytest.fixture
@@ -56,3 +56,24 @@ def test_a_record_holds_no_folder_of_the_machine(tmp_path, given, kept):
 def test_what_is_no_folder_is_refused_in_words(source):
     with pytest.raises(DataError, match="is neither a data set nor a folder; give"):
         load(source)
+
+
+def test_settings_are_chosen_on_another_drawing_of_synthcars():
+    source = "synthcars?images_per_model=1&size=16"
+    data, split = load(source), validation_of(source)
+    assert split.train.fingerprint == data.train.fingerprint
+    other = load(f"{source}&seed=1").test.fingerprint
+    assert split.test.fingerprint == other != data.test.fingerprint
+    assert split.notes == ("held out: the test half of the drawing with seed=1",)
+    assert "seed=6" in validation_of(f"{source}&seed=5").notes[0]
+
+
+def test_settings_are_chosen_on_siblings_of_a_folder_s_classes(tmp_path, draw):
+    root = tmp_path / "cars"
+    for k in range(24):
+        draw(root / f"c{k // 12}" / f"f{k // 2}" / f"{k}.png", k)
+    names = load(root, seed=1).train.hierarchy.fine_names
+    split = validation_of(f"{root}?seed=1")
+    parts = split.train.hierarchy.fine_names, split.test.hierarchy.fine_names
+    assert sorted(parts[0] + parts[1]) == sorted(names) and parts[1]
+    assert "drawn at random" in split.notes[0]

@@ -159,6 +159,61 @@ def test_another_draw_is_named_where_it_helps():
     assert trains(int(str(caught.value).rpartition("take seed=")[2]))
 
 
+def labelled(names):
+    """Two images of each fine class, in two coarse classes by turns."""
+    fine = [name for name in names for _ in range(2)]
+    coarse = [f"c{names.index(name) % 2}" for name in fine]
+    labels = Hierarchy.from_names(fine, coarse)
+    pixels = np.zeros((len(fine), 3, 2, 2), "uint8")
+    return ImageSet.from_array("cars", pixels, labels)
+
+
+@pytest.mark.parametrize(
+    ("groups", "held"),
+    [
+        ("aaaaaabb", 2),  # a quarter
+        ("aaaaabbb", 3),  # more, for want of less
+        ("aaaaaabc", 2),  # two groups
+        ("aaabbbbc", 1),  # 1 is nearer to 2 than 5
+        ("aabbaabb", 4),  # a group need not lie together
+    ],
+)
+def test_the_last_groups_are_held_out_whole(groups, held):
+    names = [f"{group}{i}" for i, group in enumerate(groups)]
+    images = labelled(names)
+    split = validation(images, groups)
+    out = split.test.hierarchy.fine_names
+    last = {name[0] for name in out}
+    assert len(out) == held
+    assert out == tuple(name for name in names if name[0] in last)
+    assert split.notes == (f"held out: {', '.join(sorted(last))}",)
+    by_name = validation(images, lambda name: name[0])
+    assert by_name.test.hierarchy.fine_names == out
+    assert len(split.train) + len(split.test) == len(images)
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ("aaaaaaaa", "8 groups, 1 of them different, for 8 fine classes"),
+        ("aaaabbb", "7 groups, 2 of them different, for 8 fine classes"),
+        ("abbbbbbb", "without b the 1 fine classes left cannot be trained on"),
+    ],
+)
+def test_groups_that_cannot_be_held_out_are_refused(groups, said):
+    with pytest.raises(DataError, match=said):
+        validation(labelled([f"f{i}" for i in range(8)]), groups)
+    with pytest.raises(DataError, match="held out is 1.5; give a number"):
+        validation(labelled([f"f{i}" for i in range(8)]), groups, fraction=1.5)
+
+
+def test_without_groups_the_notes_say_that_siblings_are_drawn():
+    (note,) = validation(image_set([4, 4])).notes
+    assert note == (
+        "held out: of each coarse class 0.25 of the fine classes, drawn at random"
+    )
+
+
 def test_validation_divides_the_training_classes_only():
     split = zero_shot(
         image_set([8, 8]), [f"c{c}/f{f}" for c in (0, 1) for f in range(6)]

@@ -215,24 +215,28 @@ def test_a_trial_below_untrained_features_is_flagged(tmp_path, small):
         assert run.get("below untrained", False) == (run["score"] < found["start"])
 
 
+@pytest.mark.parametrize("row", ["random", "method2"])  # the loss; the embeddings
 def test_settings_that_do_not_train_lose_and_are_told(
-    tmp_path, small, monkeypatch, capsys
+    tmp_path, small, monkeypatch, capsys, row
 ):
-    rates = {"learning_rate": (0.01, 0.05)}
-    second = trial(1, untuned("smoke", "random"), rates)["learning_rate"]
-
-    def fail(data, settings, **options):
-        if settings.learning_rate == second:
-            raise tuning.TrainingError("the loss became inf")
-        return train(data, settings, **options)
-
-    monkeypatch.setattr(tuning, "train", fail)
-    found = search(tmp_path / "search.json")
+    monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (999, 1000)})
+    settings = SETTINGS | {"refresh": "1"}
+    found = tune(held_out(), "smoke", tmp_path / "a", [row], 2, settings)
     failed = found["runs"][1]
-    assert failed["failed"] == "the loss became inf" and failed["score"] == 0
+    assert "nan" in failed["failed"].lower() and failed["score"] == 0
     assert failed["below untrained"] and "best epoch" not in failed
-    assert found["chosen"]["random"]["learning_rate"] == 0.01
-    assert "random: R@1 0.00% is below untrained" in capsys.readouterr().err
+    assert found["chosen"][row]["learning_rate"] == 0.01  # the preset's
+    assert f"{row}: R@1 0.00% is below untrained" in capsys.readouterr().err
+
+
+def test_a_mistake_is_no_failed_trial(tmp_path, small, monkeypatch):
+    def mistaken(*given, **options):
+        raise ValueError("margin=1.0: random has no margin of its own")
+
+    monkeypatch.setattr(tuning, "train", mistaken)
+    with pytest.raises(ValueError, match="no margin of its own"):
+        search(tmp_path / "search.json")
+    assert json.loads((tmp_path / "search.json").read_text())["runs"] == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"runs": []}'])
