@@ -20,8 +20,7 @@ from qsel.experiments.config import Config
 from qsel.hierarchy import Hierarchy
 from qsel.selection import select_quadruplets
 
-# Its inference tries every image as a medoid, so its cost grows with their cube; Song
-# et al. use 128 images a step as well.
+# Its cost grows with their cube; Song et al. use 128 images a step as well.
 CLUSTERING_IMAGES = 128
 # The parameters of the class heads.
 HEADS = ("coarse.weight", "coarse.bias", "fine.weight", "fine.bias")
@@ -73,10 +72,9 @@ class Row:
 
 
 def comparable(embeddings: Tensor, method: str) -> Tensor:
-    """Embeddings whose distances are what the row's objective compares.
+    """(N, D) embeddings whose distances are what the row's objective compares.
 
-    (N, D) → (N, D): of unit length for rows that compare by cosine, since between unit
-    vectors the nearest is the most similar; unchanged for all others.
+    Of unit length for rows that compare by cosine, else unchanged.
 
     Example:
         >>> comparable(torch.tensor([[3.0, 4.0]]), "n_pairs")
@@ -90,12 +88,8 @@ def comparable(embeddings: Tensor, method: str) -> Tensor:
 def loss_at_chance(config: Config, hierarchy: Hierarchy) -> float:
     """The row's loss for a network that knows nothing; the random stream stays.
 
-    Of one batch that the row draws for embeddings that are random unit vectors, class
-    scores that are all equal and random class weights.
-
-    Args:
-        config: ``method`` and what it reads.
-        hierarchy: labels of the training images.
+    Of one batch drawn and embedded as random unit vectors, with equal class scores and
+    random class weights. The arguments are those of ``draw``.
 
     Example:
         >>> labels = Hierarchy.from_names(list("aabbcc"), list("xxxxyy"))
@@ -110,8 +104,7 @@ def loss_at_chance(config: Config, hierarchy: Hierarchy) -> float:
         x = torch.nn.functional.normalize(torch.randn(len(hierarchy), d), dim=1)
         (images,) = draw(config, hierarchy, [due], lambda: x)
         labels = hierarchy.fine[images], hierarchy.coarse[images]
-        m = len(images)
-        scores = torch.zeros(m, c), torch.zeros(m, f)
+        scores = (torch.zeros(len(images), classes) for classes in (c, f))
         batch = Batch(images, *labels, x[images], *scores, torch.randn(f, d))
         return ROWS[config.method].objective(batch, config)["loss"].item()
 
@@ -253,24 +246,12 @@ def _triplets(config, hierarchy, references, embeddings) -> list[Tensor]:
     return found
 
 
-def _labelled(batch: Batch) -> tuple[Tensor, ...]:
-    return batch.embeddings, batch.fine
-
-
-def _labelled_and_proxies(batch: Batch) -> tuple[Tensor, ...]:
-    return batch.embeddings, batch.fine, batch.proxies
-
-
-def _three(batch: Batch) -> tuple[Tensor, ...]:
-    return batch.embeddings.split(len(batch.images) // 3)
-
-
 def _rival(
     title: str,
     draw: Callable[..., list[Tensor]],
     loss: Callable[..., Tensor],
     margin: str,
-    inputs: Callable[[Batch], tuple[Tensor, ...]] = _labelled,
+    inputs: Callable[[Batch], tuple[Tensor, ...]] = lambda b: (b.embeddings, b.fine),
     **own,
 ) -> Row:
     """A row of ``qsel.experiments.rivals``; it reads ``config.margin`` alone."""
@@ -294,13 +275,8 @@ def _any_images(config, hierarchy, references, embeddings) -> list[Tensor]:
 def _classification(batch: Batch, config: Config) -> dict[str, Tensor]:
     """Equation (4), every image of the batch a reference."""
     loss = losses.classification_loss(
-        batch.coarse_scores,
-        batch.fine_scores,
-        batch.coarse,
-        batch.fine,
-        config.coarse_weight,
-        config.fine_weight,
-        config.reduction,
+        *(batch.coarse_scores, batch.fine_scores, batch.coarse, batch.fine),
+        *(config.coarse_weight, config.fine_weight, config.reduction),
     )
     return {"loss": loss}
 
@@ -321,7 +297,7 @@ ROWS = {
         _triplets,
         rivals.triplet_global_loss,
         "mean_margin",
-        _three,
+        lambda b: b.embeddings.split(len(b.images) // 3),
     ),
     # Not in the paper: two losses of the years after it, and equation (4) by itself.
     "proxy_anchor": _rival(
@@ -329,7 +305,7 @@ ROWS = {
         _classes_by_images,
         rivals.proxy_anchor_loss,
         "alpha",
-        _labelled_and_proxies,
+        lambda b: (b.embeddings, b.fine, b.proxies),
         cosine=True,
         heads=("fine.weight",),  # the proxies
     ),
@@ -343,15 +319,18 @@ ROWS = {
     "classification": Row(
         "Classification alone (equation 4)", _any_images, _classification, heads=HEADS
     ),
-    "random": Row("Random Quadruplet Selection", _quadruplets, _combined, heads=HEADS),
-    # Not in the paper: the control that decides its point.
-    "hardest_negative": Row(
-        "Hardest negative, random positives", _quadruplets, _combined, heads=HEADS
-    ),
-    "method1": Row("Proposed Method 1", _quadruplets, _combined, heads=HEADS),
-    "method2": Row("Proposed Method 2", _quadruplets, _combined, heads=HEADS),
 }
-QUADRUPLETS = tuple(name for name, row in ROWS.items() if row.objective is _combined)
+ROWS |= {
+    name: Row(title, _quadruplets, _combined, heads=HEADS)
+    for name, title in {
+        "random": "Random Quadruplet Selection",
+        # Not in the paper: the control that decides its point.
+        "hardest_negative": "Hardest negative, random positives",
+        "method1": "Proposed Method 1",
+        "method2": "Proposed Method 2",
+    }.items()
+}
+QUADRUPLETS = row_names.QUADRUPLETS
 # What there is without any training, measured by the same protocol.
 UNTRAINED = {"raw_pixels": "Raw pixels", "start": "Trunk before training"}
 TITLES = UNTRAINED | {name: row.title for name, row in ROWS.items()}
