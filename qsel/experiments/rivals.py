@@ -241,20 +241,12 @@ def proxy_anchor_loss(
 ) -> Tensor:
     """Proxy-Anchor loss (Kim et al. 2020), of pytorch-metric-learning.
 
-    L = 1/|P⁺| Σ_p∈P⁺ log(1 + Σ_x of p's class exp(-α (s(x,p) - δ)))
-        + 1/|P| Σ_p∈P log(1 + Σ_x of other classes exp(α (s(x,p) + δ)))
+    L = 1/|P⁺| Σ_p∈P⁺ log(1 + Σ_x of p's class exp(-α (s(x,p) - 0.1)))
+        + 1/|P| Σ_p∈P log(1 + Σ_x of other classes exp(α (s(x,p) + 0.1)))
 
-    P holds a proxy of each class, P⁺ those of the classes in the batch, s is the cosine
-    and δ = 0.1.
+    P holds a proxy of each class, P⁺ those of the batch's classes; s is the cosine.
 
-    Args:
-        embeddings: (M, D) embeddings.
-        labels: (M,) int64 fine labels.
-        proxies: (F, D), one of each class. The gradient reaches them too.
-        alpha: α.
-
-    Raises:
-        ValueError: labels that do not fit the embeddings.
+    The (F, D) proxies get a gradient too.
 
     Example:
         >>> x = torch.eye(2)  # log(1 + exp(-1 (1 - 0.1))) + log(1 + exp(1 (0 + 0.1)))
@@ -281,11 +273,6 @@ def multi_similarity_loss(
     s is the cosine, α = 2 and λ = 0.5, the library's values. Of the images of i's class
     p goes through those less similar to i than its most similar negative plus 0.1, and
     n through the negatives more similar than its least similar positive minus 0.1.
-
-    Args:
-        embeddings: (M, D) embeddings.
-        labels: (M,) int64 fine labels.
-        beta: β.
 
     Raises:
         ValueError: no class with two images, or one class alone; or β is not positive.

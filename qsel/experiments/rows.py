@@ -77,10 +77,9 @@ class Row:
 
 
 def comparable(embeddings: Tensor, method: str) -> Tensor:
-    """Embeddings whose distances are what the row's objective compares.
+    """(N, D) embeddings whose distances are what the row's objective compares.
 
-    (N, D) → (N, D): of unit length for rows that compare by cosine, since between unit
-    vectors the nearest is the most similar; unchanged for all others.
+    Of unit length for rows that compare by cosine, else unchanged.
 
     Example:
         >>> comparable(torch.tensor([[3.0, 4.0]]), "n_pairs")
@@ -188,7 +187,7 @@ def _rival(
     draw: Callable[..., list[Tensor]],
     loss: Callable[..., Tensor],
     margin: str,
-    inputs: Callable[[Batch], tuple[Tensor, ...]] = _labelled,
+    inputs: Callable[[Batch], tuple[Tensor, ...]] = lambda b: (b.embeddings, b.fine),
     **own,
 ) -> Row:
     """A row of ``qsel.experiments.rivals``; it reads ``config.margin`` alone."""
@@ -206,13 +205,8 @@ def _rival(
 def _classification(batch: Batch, config: Config) -> dict[str, Tensor]:
     """Equation (4), every image of the batch a reference."""
     loss = losses.classification_loss(
-        batch.coarse_scores,
-        batch.fine_scores,
-        batch.coarse,
-        batch.fine,
-        config.coarse_weight,
-        config.fine_weight,
-        config.reduction,
+        *(batch.coarse_scores, batch.fine_scores, batch.coarse, batch.fine),
+        *(config.coarse_weight, config.fine_weight, config.reduction),
     )
     return {"loss": loss}
 
@@ -236,7 +230,7 @@ ROWS = {
         triplets,
         rivals.triplet_global_loss,
         "mean_margin",
-        _three,
+        lambda b: b.embeddings.split(len(b.images) // 3),
     ),
     # Not in the paper: two losses of the years after it, and equation (4) by itself.
     "proxy_anchor": _rival(
@@ -244,7 +238,7 @@ ROWS = {
         classes_by_images,
         rivals.proxy_anchor_loss,
         "alpha",
-        _labelled_and_proxies,
+        lambda b: (b.embeddings, b.fine, b.proxies),
         cosine=True,
         heads=("fine.weight",),  # the proxies
     ),
@@ -269,7 +263,17 @@ ROWS = {
     "method1": Row("Proposed Method 1", quadruplets, _combined, heads=HEADS),
     "method2": Row("Proposed Method 2", quadruplets, _combined, heads=HEADS),
 }
-QUADRUPLETS = tuple(name for name, row in ROWS.items() if row.objective is _combined)
+ROWS |= {
+    name: Row(title, _quadruplets, _combined, heads=HEADS)
+    for name, title in {
+        "random": "Random Quadruplet Selection",
+        # Not in the paper: the control that decides its point.
+        "hardest_negative": "Hardest negative, random positives",
+        "method1": "Proposed Method 1",
+        "method2": "Proposed Method 2",
+    }.items()
+}
+QUADRUPLETS = row_names.QUADRUPLETS
 # What there is without any training, measured by the same protocol.
 UNTRAINED = {"raw_pixels": "Raw pixels", "start": "Trunk before training"}
 TITLES = UNTRAINED | {name: row.title for name, row in ROWS.items()}

@@ -124,7 +124,6 @@ SWITCHES = {
     "global_heavy": Ablation(
         "the global loss B times heavier than printed",
         dict(global_weight=lambda base: base.batch * GLOBAL_WEIGHT),
-        erratum=5,
     ),
     "no_global": Ablation("without the global loss", dict(global_weight=0.0)),
     "no_classification": Ablation(

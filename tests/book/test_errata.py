@@ -133,4 +133,4 @@ def test_the_defaults_that_the_errata_name_are_the_settings():
             if switch in Config().to_dict():
                 assert str(getattr(Config(), switch)).lower() == default
                 named += 1
-    assert named == 10
+    assert named == 11
