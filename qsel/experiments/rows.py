@@ -252,19 +252,9 @@ ROWS = {
     "classification": Row(
         "Classification alone (equation 4)", any_images, _classification, heads=HEADS
     ),
-    "random": Row("Random Quadruplet Selection", quadruplets, _combined, heads=HEADS),
-    # Not in the paper: the control that decides its point.
-    "hardest_negative": Row(
-        "Hardest negative, random positives",
-        quadruplets,
-        _combined,
-        heads=HEADS,
-    ),
-    "method1": Row("Proposed Method 1", quadruplets, _combined, heads=HEADS),
-    "method2": Row("Proposed Method 2", quadruplets, _combined, heads=HEADS),
 }
 ROWS |= {
-    name: Row(title, _quadruplets, _combined, heads=HEADS)
+    name: Row(title, quadruplets, _combined, heads=HEADS)
     for name, title in {
         "random": "Random Quadruplet Selection",
         # Not in the paper: the control that decides its point.
