@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from qsel.data.cars196 import car_classes
+from qsel.data.car_classes import car_classes
 from qsel.hierarchy import Hierarchy
 
 KINDS = ("clustered", "random")

@@ -74,7 +74,8 @@ def validation_of(source: str | os.PathLike) -> ZeroShot:
     Raises:
         DataError: see ``load`` and ``validation``.
     """
-    from qsel.data.cars196 import is_cars196, make
+    from qsel.data.car_classes import make
+    from qsel.data.cars196 import is_cars196
 
     data = load(source)
     path, options = split_source(source)

@@ -21,18 +21,17 @@ first; the zero-shot split then trains on classes 1-98 and tests on 99-196, or t
 way round in the second fold.
 """
 
-import csv
 import os
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from qsel.data.car_classes import car_classes
 from qsel.data.images import DataError, ImageSet
 from qsel.data.pictures import without_unreadable
 from qsel.data.splits import ZeroShot, zero_shot
@@ -51,57 +50,6 @@ MARKS = ("cars_train", "cars_test", "devkit", "car_ims", "cars_annos.mat")
 # Where copies keep torchvision's tables
 TABLES = (".", "devkit", "car_devkit", "devkit/devkit", "car_devkit/devkit")
 TABLE_OF = {"train": "cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
-
-
-# Elsewhere the first word of a class name is the make.
-MAKES_OF_TWO_WORDS = ("AM General", "Aston Martin", "Land Rover")
-
-
-@dataclass(frozen=True)
-class CarClass:
-    """What is known about one of the 196 classes."""
-
-    name: str  # "Audi S4 Sedan 2012"
-    body9: str  # one of nine body types
-    train_images: int  # in the official train part
-    test_images: int  # in the official test part
-
-    @property
-    def token22(self) -> str:
-        """The word before the year; it takes 22 values."""
-        return self.name.split()[-2]
-
-
-@cache
-def car_classes() -> tuple[CarClass, ...]:
-    """The 196 classes in official order.
-
-    Example:
-        >>> len(car_classes()), car_classes()[0].name, car_classes()[0].token22
-        (196, 'AM General Hummer SUV 2000', 'SUV')
-    """
-    table = Path(__file__).with_name("cars196_classes.csv")
-    with table.open(encoding="utf-8", newline="") as lines:
-        return tuple(
-            CarClass(
-                row["name"],
-                row["body9"],
-                int(row["train_images"]),
-                int(row["test_images"]),
-            )
-            for row in csv.DictReader(lines)
-        )
-
-
-def make(name: str) -> str:
-    """The make in a class name; the 196 classes are sorted by it.
-
-    Example:
-        >>> make("Aston Martin Virage Coupe 2012"), make("Rolls-Royce Ghost Sedan 2012")
-        ('Aston Martin', 'Rolls-Royce')
-    """
-    two = (make for make in MAKES_OF_TWO_WORDS if name.startswith(f"{make} "))
-    return next(two, name.split()[0])
 
 
 def cars196(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qsel.data.cars196 import car_classes
+from qsel.data.car_classes import car_classes
 from qsel.experiments import row_names, table1
 from qsel.experiments.config import preset
 from qsel.experiments.rows import ROWS

@@ -11,7 +11,8 @@ from scipy.io import savemat
 
 from qsel.data import ImageSet, load, validation
 from qsel.data import cars196 as module
-from qsel.data.cars196 import CarClass, car_classes, cars196, is_cars196
+from qsel.data.car_classes import CarClass, car_classes, make
+from qsel.data.cars196 import cars196, is_cars196
 from qsel.data.images import DataError
 from qsel.experiments.table1 import run_folder
 
@@ -407,7 +408,7 @@ def test_the_known_classes_and_counts(real):
 
 
 def test_the_makes_that_settings_are_chosen_on(real):
-    cars, make = car_classes(), module.make
+    cars = car_classes()
     makes = [make(car.name) for car in cars]
     assert len(set(makes)) == 49
     assert makes == [m for name in dict.fromkeys(makes) for m in makes if m == name]

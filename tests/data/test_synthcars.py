@@ -50,7 +50,7 @@ def test_class_sizes_are_those_of_token22():
 
 def test_sizes_agree_with_the_table_of_cars196():
     """Also which types stand in both halves, by the package's own class table."""
-    from qsel.data.cars196 import car_classes
+    from qsel.data.car_classes import car_classes
 
     types = [car.name.split()[-2] for car in car_classes()]
     train, test = Counter(types[:98]), Counter(types[98:])

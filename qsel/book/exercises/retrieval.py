@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qsel import map_at_r, recall_at_k
 from qsel.book.exercises import Slip, ask, choose, exercise, hold, near, parts
-from qsel.data.cars196 import car_classes
+from qsel.data.car_classes import car_classes
 from qsel.data.synthcars import synthcars
 from qsel.search import nearest_others
 
