@@ -63,4 +63,36 @@ TUNED: dict[tuple[str, str], dict[str, object]] = {
     ("laptop", "method2"): dict(
         learning_rate=0.03, dropout=0.3, weight_decay=0.0005, warmup=0, epochs=2
     ),
+    ("upper", "random"): dict(
+        learning_rate=0.002,
+        trunk_rate=0.25,
+        weight_decay=0.001,
+        dropout=0.3,
+        global_weight=1.0,
+        last_epoch=2,
+    ),
+    ("upper", "hardest_negative"): dict(
+        learning_rate=0.000596,
+        trunk_rate=0.273,
+        weight_decay=9.98e-05,
+        dropout=0.158,
+        global_weight=0.497,
+        last_epoch=2,
+    ),
+    ("upper", "method1"): dict(
+        learning_rate=0.000596,
+        trunk_rate=0.273,
+        weight_decay=9.98e-05,
+        dropout=0.158,
+        global_weight=0.497,
+        last_epoch=2,
+    ),
+    ("upper", "method2"): dict(
+        learning_rate=0.000596,
+        trunk_rate=0.273,
+        weight_decay=9.98e-05,
+        dropout=0.158,
+        global_weight=0.497,
+        last_epoch=2,
+    ),
 }
