@@ -234,8 +234,8 @@ WITH = ROWS | dict(classification=2, proxy_anchor=4, multi_similarity=1, fine_on
 @pytest.mark.parametrize(
     ("letter", "change", "before", "after"),
     [
-        ("a", dict(hardest_negative=0, method1=0, method2=0), "beats", "No selection"),
-        ("a", dict.fromkeys(ROWS, 1) | {"random": 2}, "beats", "does not beat"),
+        ("a", dict.fromkeys(ROWS, 0), "Selection beats", "No selection"),
+        ("a", dict.fromkeys(ROWS, 1) | {"random": 2}, "Selection beats", "does not"),
         ("b", dict(method2=3), "nothing measurable", "Method 2 gains 2.0 points"),
         ("b", dict(method1=1), "nothing measurable", "Method 1 loses 2.0 points"),
         ("c", dict(classification=0), "nothing measurable", "adds to classification"),

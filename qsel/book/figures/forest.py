@@ -1,5 +1,6 @@
 """One line for each comparison and each recorded setting: a forest plot."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def forest(settings: Mapping[str, pd.DataFrame]) -> Figure:
     y = 0.0
     for (a, b), of_pair in found.items():
         words = f"{NAMES[a]} − {NAMES[b]}"
-        ax.annotate(words, (0, y), xycoords=("axes fraction", "data"), va="center")
+        beside = {"xycoords": ("axes fraction", "data"), "va": "center"}
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line
+        ax.annotate(words, (0, y), bbox=plate, **beside)
         for title, gap in of_pair.items():
             y += 1
             colour = COLOURS[title]
@@ -116,4 +119,5 @@ def described(settings: Mapping[str, pd.DataFrame]) -> str:
     if not lines:
         return "Not run."
     start = "Differences in R@1 in points, with 95 % intervals and a line at zero."
-    return " ".join([start, *lines]).replace("-0.0", "0.0").replace(" -", " −")
+    said = " ".join([start, *lines])
+    return re.sub(r"-0\.0\b", "0.0", said).replace(" -", " −").replace("(-", "(−")
