@@ -6,10 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qsel.vectors import check_embeddings, largest_value, number_vectors, squared_norms
+from qsel.vectors import (
+    check_embeddings,
+    largest_value,
+    number_vectors,
+    rounding,
+    squared_norms,
+)
 
 HOLD_BYTES = 64 << 20  # a gallery that takes no more is prepared once
 CHUNK_BYTES = 16 << 20  # of a larger one, the rows that are prepared at a time
+SAMPLE = 1024  # rows from which the axes and what they leave are estimated
+AXES, ASKED = 8, 32  # at most D / 8 axes, and one for every 32 points asked about
+SCAN, MEASURED = 16, 128  # what a pair's bound costs in products, and its distance in D
 WIDE = 1e15  # from this value on all is float64: squares would overflow float32
 
 Slices = tuple[Tensor, Tensor]  # (B,) and (B,): from a place to the one before another
@@ -57,6 +66,8 @@ class Gallery:
         self.dtype = torch.float64 if wide else torch.float32
         self._mean = self.embeddings.mean(0, dtype=self.dtype)  # (D,)
         self._held = self._numbers = None
+        self._asked, self._again = 0, 0
+        self.forget_axes()
         size = self.embeddings.numel() * self.dtype.itemsize
         if self._hold or size <= HOLD_BYTES:
             self._held = self._prepare(self.embeddings[self.order], self.dtype)
@@ -78,6 +89,10 @@ class Gallery:
             place = self._place[samples]
             prepared = self._prepare(embeddings, self.dtype)
             self._held[0][place], self._held[1][place] = prepared
+        if self._short is not None:
+            place = self._place[samples]
+            projected = self._project(embeddings)
+            self._short[0][place], self._short[1][place] = projected
 
     def points(self, given: Tensor, which: Tensor) -> Points:
         """Points (P, D) of any origin, of which some (B,) are asked about."""
@@ -113,6 +128,75 @@ class Gallery:
         x = torch.sub(points, self._mean.to(dtype)).to(dtype)
         return x, squared_norms(x)
 
+    def shorten(self, q: Points, k: int, skip: Slices) -> tuple | None:
+        """The points on a few axes, (B, d + 1), and all places with their squares.
+
+        The last number is the length of what the axes leave. None where the products
+        and the distances that a bound of so few numbers leaves would take longer than
+        the products of all D: a sample tells, once many points were asked about.
+        """
+        if q.x.dtype == torch.float64:
+            return None
+        self._asked += len(q)
+        if self._axes is None and self._asked >= self._again:
+            self._again = 8 * self._asked
+            self._axes = self._find_axes(q, k, skip)
+        if self._axes is None:
+            return None
+        if self._short is None:
+            step = max(1, CHUNK_BYTES // (8 * len(self._mean)))
+            parts = [
+                self._project(self.embeddings[some]) for some in self.order.split(step)
+            ]
+            self._short = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        if q.given is self.embeddings:
+            return self._short[0][self._place[q.which]], self._short
+        return self._project(q.given[q.which])[0], self._short
+
+    def forget_axes(self) -> None:
+        """Search by all D numbers until many more points were asked about."""
+        self._axes = self._short = None
+
+    def _project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d + 1) and (B,): the axes and the length of what is left, and |x|²."""
+        x, squares = self._prepare(points, torch.float64)
+        y = x @ self._axes
+        # Rounding up: what the sums are off by in float64, and the axes by 1e-13
+        off = 16 * self._axes.numel() * torch.finfo(torch.float64).eps
+        left = (squares - y.square().sum(1)).clamp_min(0) + off * squares
+        return torch.cat([y, left.sqrt()[:, None]], 1).to(self.dtype), squares
+
+    def _find_axes(self, q: Points, k: int, skip: Slices) -> Tensor | None:
+        """(D, d) the axes that cost least, by a sample; none if the product does."""
+        n, dim = len(self), len(self._mean)
+        most = min(dim // AXES, self._asked // ASKED)
+        if not most:
+            return None
+        places = torch.linspace(0, n - 1, min(n, SAMPLE), device=self.order.device)
+        places = places.long()
+        x = self._prepare(self.embeddings[self.order[places]], torch.float64)[0]
+        axes = _principal_axes(x, most)
+        some = slice(0, len(q), max(1, len(q) // 64))
+        a, (start, stop) = q.x[some].double(), (s[some, None] for s in skip)
+        squares, own = x.square().sum(1), a.square().sum(1, keepdim=True)
+        true = squares + own - 2 * a @ x.T
+        skipped = (places >= start) & (places < stop)
+        true[skipped] = torch.inf
+        last = true.kthvalue(min(len(x), -(-k * len(x) // n)), 1, keepdim=True).values
+        y, z = x @ axes, a @ axes
+        costs = {}
+        for d in {max(1, most >> i) for i in range(4)}:
+            relative, _ = rounding(self.dtype, d + 1)
+            left = (squares - y[:, :d].square().sum(1)).clamp_min(0).sqrt()
+            own_left = (
+                (own - z[:, :d].square().sum(1, keepdim=True)).clamp_min(0).sqrt()
+            )
+            low = squares + own - 2 * (z[:, :d] @ y[:, :d].T + own_left * left)
+            near = (low <= last + relative * (2 * own + 4 * squares)) & ~skipped
+            costs[d] = d + SCAN + MEASURED * dim * near.double().mean().item()
+        d = min(costs, key=costs.get)
+        return axes[:, :d].contiguous() if costs[d] < 0.75 * dim else None
+
     def without_copies(self, k: int, *slices: Slices) -> tuple["Gallery", list[Slices]]:
         """A gallery without needless copies of a vector, and where slices lie in it.
 
@@ -144,6 +228,19 @@ class Gallery:
             (torch.searchsorted(kept, start), torch.searchsorted(kept, stop))
             for start, stop in slices
         ]
+
+
+def _principal_axes(x: Tensor, d: int) -> Tensor:
+    """(D, d) orthonormal: nearly the first principal axes of (M, D), in float64.
+
+    A randomised PCA whose random directions are some of the rows.
+    """
+    x = x / x.abs().max().clamp_min(torch.finfo(x.dtype).tiny)
+    some = torch.linspace(0, len(x) - 1, d, device=x.device).long()
+    axes = torch.linalg.qr(x[some].T).Q
+    axes = torch.linalg.qr(x.T @ (x @ axes)).Q
+    y = x @ axes
+    return axes @ torch.linalg.eigh(y.T @ y).eigenvectors.flip(1)
 
 
 def ranks(groups: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from qsel.gallery import Gallery, Points, Slices, ranks
-from qsel.vectors import product, rounding, squared_distances
+from qsel.gallery import MEASURED, Gallery, Points, Slices, ranks
+from qsel.vectors import QUICK, product, rounding, squared_distances
 
 BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision
@@ -33,6 +33,8 @@ def nearest(
     together. Where there are fewer than k the rest is -1.
     """
     start, stop = skip or (torch.zeros_like(q.which),) * 2
+    if (chosen := _by_projection(gallery, q, k, (start, stop))) is not None:
+        return chosen
     dtype, n = q.x.dtype, len(gallery)
     few = n if dtype == torch.float64 else max(4 * k, n // FEW)
     step = gallery.step(dtype)
@@ -133,33 +135,16 @@ def _choose(
 def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
     """What the bound cannot rule out among (M,) columns: rows, columns, bounds.
 
-    The product, written into ``space``, comes with each column's slack taken off: a
-    lower bound, up to what is common to its row. Limits (B, k), the lowest upper
-    bounds, are lowered, and only tiles whose minimum reaches them are looked into. A
-    row of more than ``few`` candidates is left: (B,) their number; its limit is -inf.
+    The product gives lower bounds. Limits (B, k), the lowest upper bounds, are lowered,
+    and only tiles whose minimum reaches them are looked into. A row of more than
+    ``few`` candidates is left: (B,) their number; its limit is -inf.
     """
-    x, squares = columns
-    k, m, dtype = limits.shape[1], len(x), x.dtype
-    # A power of two, so that a row has at least eight tiles for each of the k.
-    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
-    width = tile * math.ceil(m / tile)
-    relative, absolute = rounding(dtype, x.shape[1])
-    slack = 2 * relative * squares + absolute  # (M,)
-    d = space[: len(q) * width].view(len(q), width)
-    start, stop = (place.clamp(0, m) for place in skip)
-    lo = int(start.max())  # all rows skip what is from here …
-    hi = max(lo, int(stop.min()))  # … to there
-    bias = (squares - slack).to(dtype)
-    product(q.x, x[:lo], bias[:lo], d[:, :lo])
-    product(q.x, x[hi:], bias[hi:], d[:, hi:m])
-    d[:, lo:hi] = d[:, m:] = torch.inf
-    for i, j, s, e in _runs(start, stop):
-        d[i:j, s:e] = torch.inf
-    tiles = d.unflatten(1, (-1, tile))
-    lowest = tiles.amin(2)  # (B, T)
-    reach = pad((2 * slack).to(dtype), (0, width - m)).view(-1, tile).amax(1)
-    own = (2 * relative * q.squares).to(dtype)[:, None]
-    upper = torch.cat([limits, lowest + reach + own], 1)
+    k, dtype = limits.shape[1], q.x.dtype
+    d, tiles, lowest, slack = _lower_bounds(q.x, columns, skip, k, space)
+    tile, own = tiles.shape[2], 2 * rounding(dtype, q.x.shape[1])[0] * q.squares
+    reach = pad((2 * slack).to(dtype), (0, d.shape[1] - len(slack)))
+    reach = reach.view(-1, tile).amax(1)
+    upper = torch.cat([limits, lowest + reach + own.to(dtype)[:, None]], 1)
     if k == 1:
         limits.copy_(upper.amin(1, keepdim=True))
     else:
@@ -172,11 +157,91 @@ def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
         many = count.where(count > few, 0)
         limits[many > 0] = -torch.inf
         opened &= (many == 0)[:, None]
+    row, column, low = _look_into(tiles, opened, limit)
+    return row, column, low, slack[column], many
+
+
+def _lower_bounds(x, columns, skip, k, space) -> tuple[Tensor, ...]:
+    """(B, M) lower bounds, up to what is common to a row; in tiles; and their minima.
+
+    The product |b|² - 2ab, written into ``space``, with each column's slack (M,) taken
+    off. What is skipped is infinitely far.
+    """
+    y, squares = columns
+    m, dtype = len(y), x.dtype
+    # A power of two, so that a row has at least eight tiles for each of the k.
+    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
+    width = tile * math.ceil(m / tile)
+    relative, absolute = rounding(dtype, x.shape[1])
+    slack = 2 * relative * squares + absolute  # (M,)
+    d = space[: len(x) * width].view(len(x), width)
+    start, stop = (place.clamp(0, m) for place in skip)
+    lo = int(start.max())  # all rows skip what is from here …
+    hi = max(lo, int(stop.min()))  # … to there
+    bias = (squares - slack).to(dtype)
+    product(x, y[:lo], bias[:lo], d[:, :lo])
+    product(x, y[hi:], bias[hi:], d[:, hi:m])
+    d[:, lo:hi] = d[:, m:] = torch.inf
+    for i, j, s, e in _runs(start, stop):
+        d[i:j, s:e] = torch.inf
+    tiles = d.unflatten(1, (-1, tile))
+    return d, tiles, tiles.amin(2), slack
+
+
+def _look_into(tiles, opened, limit) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and bound of what keeps to its row's limit in the opened tiles."""
     row, t = opened.nonzero(as_tuple=True)
     low = tiles[row, t]  # (open tiles, tile)
     hit, column = (low <= limit[row]).nonzero(as_tuple=True)
-    low, row, column = low[hit, column], row[hit], t[hit] * tile + column
-    return row, column, low, slack[column], many
+    return row[hit], t[hit] * tiles.shape[2] + column, low[hit, column]
+
+
+def _by_projection(gallery: Gallery, q: Points, k: int, skip: Slices) -> Tensor | None:
+    """(B, k) as ``nearest``, where a few axes rule out most pairs; none elsewhere.
+
+    With P a projection on d axes and r = |a - Pa|, |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²,
+    a distance of d + 1 numbers. What this bound puts beyond the k-th of a few true
+    distances is out, and all else is measured.
+    """
+    if (short := gallery.shorten(q, k, skip)) is None:
+        return None
+    x, columns = short
+    (start, stop), n, most = skip, len(gallery), torch.finfo(x.dtype).max
+    own = q.squares - 2 * rounding(x.dtype, x.shape[1])[0] * q.squares
+    limits = q.squares.new_full((len(q), k), torch.inf)
+    rows = max(1, min(ROWS // 4, BLOCK_BYTES // x.itemsize))
+    step = max(1, BLOCK_BYTES // (rows * x.itemsize))
+    space = x.new_empty(rows * (step + TILE))
+    found, left = [], len(q) * max(4 * k, n // MEASURED)
+    for first in range(0, n, step):
+        some = tuple(c[first : first + step] for c in columns)
+        for i, j in _blocks(start, stop, rows):
+            here = start[i:j] - first, stop[i:j] - first
+            _, tiles, lowest, _ = _lower_bounds(x[i:j], some, here, k, space)
+            # The first of the k lowest tiles give k true distances.
+            low, t = lowest.topk(min(k, lowest.shape[1]), largest=False)
+            row, rank = (low < torch.inf).nonzero(as_tuple=True)
+            t = t[row, rank]
+            column = tiles[row, t].argmin(1)
+            tiles[row, t, column] = torch.inf
+            column += t * tiles.shape[2]
+            d = _measure(gallery, q[i:j], row, gallery.order[first + column], QUICK)
+            found.append((row + i, column + first, d))
+            upper = limits.new_full(low.shape, torch.inf)
+            upper[row, rank] = d * (1 + QUICK)
+            upper = torch.cat([limits[i:j], upper], 1)
+            limits[i:j] = upper.topk(k, largest=False).values
+            limit = (limits[i:j, -1:] - own[i:j, None]).clamp_max(most).to(x.dtype)
+            limit = limit.nextafter(torch.full_like(limit, most))
+            row, column, _ = _look_into(tiles, lowest <= limit, limit)
+            if (left := left - len(row)) < 0:
+                gallery.forget_axes()
+                return None
+            d = _measure(gallery, q[i:j], row, gallery.order[first + column], QUICK)
+            found.append((row + i, column + first, d))
+    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
+    error = torch.zeros_like(own).scatter_reduce(0, row, QUICK * d, "amax")
+    return _rank(gallery, q, row, place, d, error, k)[0]
 
 
 def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
@@ -224,9 +289,10 @@ def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
     return chosen, pair
 
 
-def _measure(gallery: Gallery, q: Points, row: Tensor, samples: Tensor) -> Tensor:
-    """(P,) squared distances of pairs, directly and in float64."""
-    return squared_distances(q.given, q.which[row], gallery.embeddings, samples)
+def _measure(gallery, q, row, samples, off: float = 0.0) -> Tensor:
+    """(P,) squared distances of pairs, directly and in float64; or nearly so."""
+    pairs = q.given, q.which[row], gallery.embeddings, samples
+    return squared_distances(*pairs, quick=bool(off))
 
 
 def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
