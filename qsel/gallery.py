@@ -10,7 +10,7 @@ from qsel.vectors import (
     check_embeddings,
     largest_value,
     number_vectors,
-    rounding,
+    principal_axes,
     squared_norms,
 )
 
@@ -91,7 +91,7 @@ class Gallery:
             self._held[0][place], self._held[1][place] = prepared
         if self._short is not None:
             place = self._place[samples]
-            projected = self._project(embeddings)
+            projected = self._project(embeddings, self._axes)
             self._short[0][place], self._short[1][place] = projected
 
     def points(self, given: Tensor, which: Tensor) -> Points:
@@ -112,12 +112,6 @@ class Gallery:
         prepared = self._prepare(q.given[q.which], torch.float64)
         return Points(q.given, q.which, *prepared)
 
-    def step(self, dtype: torch.dtype) -> int:
-        """How many places are prepared at a time."""
-        most = CHUNK_BYTES if self._held is None or dtype != self.dtype else HOLD_BYTES
-        row = self.embeddings.shape[1] * dtype.itemsize
-        return min(len(self), max(1, most // row))
-
     def columns(self, first: int, last: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """(M, D) and (M,): what stands at some places, and its squares."""
         if self._held is not None and dtype == self.dtype:
@@ -129,73 +123,68 @@ class Gallery:
         return x, squared_norms(x)
 
     def shorten(self, q: Points, k: int, skip: Slices) -> tuple | None:
-        """The points on a few axes, (B, d + 1), and all places with their squares.
+        """Few numbers for each point, (B, d), and ``columns`` of the same for samples.
 
-        The last number is the length of what the axes leave. None where the products
-        and the distances that a bound of so few numbers leaves would take longer than
-        the products of all D: a sample tells, once many points were asked about.
+        For a projection P and r = |a - Pa|, |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²: these
+        numbers are Pa and r. None where measuring what the bound leaves would cost more
+        than a product of all D: a sample tells, once many points were asked about.
         """
-        if q.x.dtype == torch.float64:
+        if self.dtype != q.x.dtype or self.dtype == torch.float64:
             return None
         self._asked += len(q)
         if self._axes is None and self._asked >= self._again:
             self._again = 8 * self._asked
-            self._axes = self._find_axes(q, k, skip)
+            if (axes := self._cheapest_axes(q, k, skip)) is not None:
+                step = max(1, CHUNK_BYTES // (8 * len(axes)))
+                some = self.order.split(step)
+                parts = [self._project(self.embeddings[part], axes) for part in some]
+                self._axes = axes
+                self._short = tuple(map(torch.cat, zip(*parts, strict=True)))
         if self._axes is None:
             return None
-        if self._short is None:
-            step = max(1, CHUNK_BYTES // (8 * len(self._mean)))
-            parts = [
-                self._project(self.embeddings[some]) for some in self.order.split(step)
-            ]
-            self._short = tuple(torch.cat(part) for part in zip(*parts, strict=True))
         if q.given is self.embeddings:
-            return self._short[0][self._place[q.which]], self._short
-        return self._project(q.given[q.which])[0], self._short
+            x = self._short[0][self._place[q.which]]
+        else:
+            x = self._project(q.given[q.which], self._axes)[0]
+        short = self._short
+        return x, lambda first, last, _: (short[0][first:last], short[1][first:last])
 
     def forget_axes(self) -> None:
-        """Search by all D numbers until many more points were asked about."""
+        """Compare all D numbers, until many more points were asked about."""
         self._axes = self._short = None
 
-    def _project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, d + 1) and (B,): the axes and the length of what is left, and |x|²."""
-        x, squares = self._prepare(points, torch.float64)
-        y = x @ self._axes
-        # Rounding up: what the sums are off by in float64, and the axes by 1e-13
-        off = 16 * self._axes.numel() * torch.finfo(torch.float64).eps
+    def _project(self, points: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d + 1) the points on d axes and what these leave; and (B,) |x|²."""
+        x = torch.sub(points, self._mean.double())
+        y, squares = x @ axes, torch.linalg.vector_norm(x, dim=1).square()
+        # Sums of float64, and axes that are orthonormal in it, are off by less.
+        off = 16 * axes.numel() * torch.finfo(torch.float64).eps
         left = (squares - y.square().sum(1)).clamp_min(0) + off * squares
         return torch.cat([y, left.sqrt()[:, None]], 1).to(self.dtype), squares
 
-    def _find_axes(self, q: Points, k: int, skip: Slices) -> Tensor | None:
+    def _cheapest_axes(self, q: Points, k: int, skip: Slices) -> Tensor | None:
         """(D, d) the axes that cost least, by a sample; none if the product does."""
         n, dim = len(self), len(self._mean)
-        most = min(dim // AXES, self._asked // ASKED)
-        if not most:
+        if (most := min(dim // AXES, self._asked // ASKED)) < 1:
             return None
         places = torch.linspace(0, n - 1, min(n, SAMPLE), device=self.order.device)
         places = places.long()
-        x = self._prepare(self.embeddings[self.order[places]], torch.float64)[0]
-        axes = _principal_axes(x, most)
+        x = self.embeddings[self.order[places]]
+        axes = principal_axes(torch.sub(x, self._mean.double()), most)
         some = slice(0, len(q), max(1, len(q) // 64))
-        a, (start, stop) = q.x[some].double(), (s[some, None] for s in skip)
-        squares, own = x.square().sum(1), a.square().sum(1, keepdim=True)
-        true = squares + own - 2 * a @ x.T
-        skipped = (places >= start) & (places < stop)
-        true[skipped] = torch.inf
-        last = true.kthvalue(min(len(x), -(-k * len(x) // n)), 1, keepdim=True).values
-        y, z = x @ axes, a @ axes
-        costs = {}
-        for d in {max(1, most >> i) for i in range(4)}:
-            relative, _ = rounding(self.dtype, d + 1)
-            left = (squares - y[:, :d].square().sum(1)).clamp_min(0).sqrt()
-            own_left = (
-                (own - z[:, :d].square().sum(1, keepdim=True)).clamp_min(0).sqrt()
-            )
-            low = squares + own - 2 * (z[:, :d] @ y[:, :d].T + own_left * left)
-            near = (low <= last + relative * (2 * own + 4 * squares)) & ~skipped
-            costs[d] = d + SCAN + MEASURED * dim * near.double().mean().item()
-        d = min(costs, key=costs.get)
-        return axes[:, :d].contiguous() if costs[d] < 0.75 * dim else None
+        a, (start, stop) = q.given[q.which[some]], (s[some, None] for s in skip)
+        d = torch.cdist(a.double(), x.double())
+        allowed = (places < start) | (places >= stop)
+        nearest = d.where(allowed, torch.inf).sort(1).values
+        limit = nearest[:, min(len(x), -(-k * len(x) // n)) - 1, None]
+        cheapest = 0.75 * dim  # what is gained shall be worth the preparation
+        for count in [max(1, (most >> i) - 1) for i in range(4)]:
+            y, b = (self._project(p, axes[:, :count])[0] for p in (x, a))
+            near = ((torch.cdist(b, y) <= limit) & allowed).double().mean().item()
+            cost = count + SCAN + MEASURED * dim * near
+            if cost < cheapest:
+                cheapest, chosen = cost, count
+        return axes[:, :chosen].contiguous() if cheapest < 0.75 * dim else None
 
     def without_copies(self, k: int, *slices: Slices) -> tuple["Gallery", list[Slices]]:
         """A gallery without needless copies of a vector, and where slices lie in it.
@@ -228,19 +217,6 @@ class Gallery:
             (torch.searchsorted(kept, start), torch.searchsorted(kept, stop))
             for start, stop in slices
         ]
-
-
-def _principal_axes(x: Tensor, d: int) -> Tensor:
-    """(D, d) orthonormal: nearly the first principal axes of (M, D), in float64.
-
-    A randomised PCA whose random directions are some of the rows.
-    """
-    x = x / x.abs().max().clamp_min(torch.finfo(x.dtype).tiny)
-    some = torch.linspace(0, len(x) - 1, d, device=x.device).long()
-    axes = torch.linalg.qr(x[some].T).Q
-    axes = torch.linalg.qr(x.T @ (x @ axes)).Q
-    y = x @ axes
-    return axes @ torch.linalg.eigh(y.T @ y).eigenvectors.flip(1)
 
 
 def ranks(groups: Tensor) -> Tensor:

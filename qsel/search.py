@@ -1,25 +1,25 @@
-"""Exact nearest neighbours at the speed of a matrix product.
+"""Exact nearest neighbours at the speed of a matrix product, or faster.
 
-One product, |b|² - 2ab, nominates: whatever its rounding bound cannot rule out is
-measured directly in float64, and ties go to the lowest index. So all answers are those
-of float64 brute force. Where rounding leaves many candidates in doubt, the product is
-repeated in float64, and copies of one vector are compared once. Nothing of size N × N
-is held, and of a large gallery no second copy.
+A product of all D numbers, or of a few that stand for them, bounds every distance from
+below. Pairs that a few true distances do not rule out by it are measured, in doubt
+directly in float64, and ties go to the lowest index. So all answers are those of
+float64 brute force. Where rounding leaves many pairs, the product is repeated in
+float64, and copies of one vector are compared once. Nothing of size N × N is held.
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from qsel.gallery import MEASURED, Gallery, Points, Slices, ranks
+from qsel.gallery import CHUNK_BYTES, MEASURED, Gallery, Points, Slices, ranks
 from qsel.vectors import QUICK, product, rounding, squared_distances
 
-BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
+BLOCK_BYTES = 16 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision
-ROWS, QUERIES = 1024, 8192  # most rows of a block, and most that one call should have
+ROWS, QUERIES = 256, 8192  # most rows of a block, and most that one call should have
 TILE = 64  # columns whose minimum is looked at first
 FEW = 32  # candidates a row whose measuring costs little beside the product
 
@@ -32,40 +32,118 @@ def nearest(
     Places in ``skip`` are not looked at, which is fastest where equal slices stand
     together. Where there are fewer than k the rest is -1.
     """
-    start, stop = skip or (torch.zeros_like(q.which),) * 2
-    if (chosen := _by_projection(gallery, q, k, (start, stop))) is not None:
-        return chosen
-    dtype, n = q.x.dtype, len(gallery)
-    few = n if dtype == torch.float64 else max(4 * k, n // FEW)
-    step = gallery.step(dtype)
-    rows = max(1, min(ROWS, BLOCK_BYTES // (step * dtype.itemsize), len(q)))
-    space = q.x.new_empty(rows * (step + TILE))
-    limits = q.x.new_full((len(q), k), torch.inf)  # the k lowest upper bounds
-    left = torch.zeros_like(q.which)  # candidates of rows that wait for float64
-    found, waiting, looked = [], 0, False
-    for first in range(0, n, step):
-        columns = gallery.columns(first, first + step, dtype)
-        for i, j in _blocks(start, stop, rows):
-            slices = start[i:j] - first, stop[i:j] - first
-            row, place, *bounds, many = _nominate(
-                q[i:j], columns, slices, limits[i:j], few, space
-            )
-            found.append((row + i, place + first, *bounds))
-            left[i:j] += many
-            waiting += len(row) + int(many.sum())
-            if waiting > max(n, FEW * len(q)) and not looked:
-                looked = True
-                thin, (skip,) = gallery.without_copies(k, (start, stop))
-                if thin is not gallery:
-                    return nearest(thin, q, k, skip)
-            if waiting > PAIRS:
-                found = [_best(gallery, q, found, limits)[1]]
-                waiting = len(found[0][0])
-    chosen, _ = _best(gallery, q, found, limits)
-    if len(again := left.nonzero().squeeze(1)):
-        skip = start[again], stop[again]
-        chosen[again] = nearest(gallery, gallery.in_float64(q[again]), k, skip)
+    skip = skip or (torch.zeros_like(q.which),) * 2
+    most = len(q) * max(k * FEW // 8, len(gallery) // MEASURED)
+    if (short := gallery.shorten(q, k, skip)) is not None:
+        if (chosen := _nearest(gallery, q, *short, k, skip, most)) is not None:
+            return chosen
+        gallery.forget_axes()
+    chosen = _nearest(gallery, q, q.x, gallery.columns, k, skip, most)
+    if chosen is None:
+        thin, (skip,) = gallery.without_copies(k, skip)
+        q = gallery.in_float64(q)
+        chosen = _nearest(thin, q, q.x, thin.columns, k, skip, math.inf)
     return chosen
+
+
+def _nearest(
+    gallery: Gallery,
+    q: Points,
+    x: Tensor,
+    columns: Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]],
+    k: int,
+    skip: Slices,
+    most: float,
+) -> Tensor | None:
+    """The same, from numbers (B, d) that bound distances; none if too much is left.
+
+    Pairs whose bound is beyond the k-th of a few true distances are out. Of the others
+    no more than ``most`` are measured.
+    """
+    (start, stop), n = skip, len(gallery)
+    rows = max(1, min(ROWS, BLOCK_BYTES // x.itemsize, len(q)))
+    step = min(BLOCK_BYTES // rows, CHUNK_BYTES // x.shape[1]) // x.itemsize
+    step = max(1, min(n, step))
+    space = x.new_empty(rows * (step + TILE))
+    # What a bound of |a - b|² lacks: |a|², less what rounding may have added.
+    lacks = (1 - 2 * rounding(x.dtype, x.shape[1])[0]) * q.squares[:, None]
+    limits = q.squares.new_full((len(q), k), torch.inf)  # the k lowest distances
+    found, waiting = [], 0
+    for first in range(0, n, step):
+        block = columns(first, first + step, x.dtype)
+        for i in range(0, len(q), rows):
+            own = slice(i, i + rows)
+            here = start[own] - first, stop[own] - first
+            tiles, lowest = _lower_bounds(x[own], *block, here, k, space)
+            # The lowest of the k lowest tiles first: they lower the limits.
+            low, t = lowest.topk(min(k, lowest.shape[1]), largest=False)
+            limit = _rounded_up(limits[own, -1:] - lacks[own], x.dtype)
+            row, rank = (low <= limit).nonzero(as_tuple=True)
+            t = t[row, rank]
+            column = tiles[row, t].argmin(1)
+            tiles[row, t, column] = torch.inf
+            place = first + t * tiles.shape[2] + column
+            d = _measure(gallery, q[own], row, gallery.order[place], quick=True)
+            found.append((row + i, place, d))
+            upper = limits.new_full(low.shape, torch.inf)
+            upper[row, rank] = d * (1 + QUICK)
+            upper = torch.cat([limits[own], upper], 1)
+            limits[own] = upper.topk(k, largest=False).values
+            # Then all the others, in tiles whose minimum keeps to the limit.
+            limit = _rounded_up(limits[own, -1:] - lacks[own], x.dtype)
+            row, t = (lowest <= limit).nonzero(as_tuple=True)
+            hit, column = (tiles[row, t] <= limit[row]).nonzero(as_tuple=True)
+            row, place = row[hit], first + t[hit] * tiles.shape[2] + column
+            if (most := most - len(row)) < 0:
+                return None
+            d = _measure(gallery, q[own], row, gallery.order[place], quick=True)
+            found.append((row + i, place, d))
+            waiting += len(low) * k + len(row)
+            if waiting > PAIRS:
+                found = [_best(gallery, q, found, k)[1]]
+                waiting = len(found[0][0])
+    return _best(gallery, q, found, k)[0]
+
+
+def _lower_bounds(x, y, squares, skip, k, space) -> tuple[Tensor, Tensor]:
+    """(B, T, tile) lower bounds |b|² - 2ab of M distances, and (B, T) their minima.
+
+    The product, written into ``space``, with each column's slack taken off; |a|² is
+    lacking. What is skipped, and what fills the last tile, is infinitely far.
+    """
+    m, dtype = len(y), x.dtype
+    # A power of two, so that a row has at least eight tiles for each of the k.
+    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
+    width = tile * math.ceil(m / tile)
+    relative, absolute = rounding(dtype, x.shape[1])
+    d = space[: len(x) * width].view(len(x), width)
+    start, stop = (place.clamp(0, m) for place in skip)
+    lo = int(start.max())  # all rows skip what is from here …
+    hi = max(lo, int(stop.min()))  # … to there
+    bias = ((1 - 2 * relative) * squares - absolute).to(dtype)
+    product(x, y[:lo], bias[:lo], d[:, :lo])
+    product(x, y[hi:], bias[hi:], d[:, hi:m])
+    d[:, lo:hi] = d[:, m:] = torch.inf
+    for i, j, s, e in _runs(start, stop):
+        d[i:j, s:e] = torch.inf
+    tiles = d.unflatten(1, (-1, tile))
+    return tiles, tiles.amin(2)
+
+
+def _rounded_up(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """No less than float64 x, and finite."""
+    largest = torch.finfo(dtype).max
+    x = x.clamp_max(largest).to(dtype)
+    return x.nextafter(torch.full_like(x, largest))
+
+
+def _best(gallery: Gallery, q: Points, found: list, k: int) -> tuple:
+    """(B, k) the best samples of pairs quickly measured, and these pairs."""
+    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
+    error = torch.zeros_like(q.squares).scatter_reduce(0, row, QUICK * d, "amax")
+    chosen, pair = _rank(gallery, q, row, place, d, error, k)
+    pair = pair[pair >= 0]
+    return chosen, (row[pair], place[pair], d[pair])
 
 
 def choose(
@@ -132,136 +210,6 @@ def _choose(
     return chosen[:, 0]
 
 
-def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
-    """What the bound cannot rule out among (M,) columns: rows, columns, bounds.
-
-    The product gives lower bounds. Limits (B, k), the lowest upper bounds, are lowered,
-    and only tiles whose minimum reaches them are looked into. A row of more than
-    ``few`` candidates is left: (B,) their number; its limit is -inf.
-    """
-    k, dtype = limits.shape[1], q.x.dtype
-    d, tiles, lowest, slack = _lower_bounds(q.x, columns, skip, k, space)
-    tile, own = tiles.shape[2], 2 * rounding(dtype, q.x.shape[1])[0] * q.squares
-    reach = pad((2 * slack).to(dtype), (0, d.shape[1] - len(slack)))
-    reach = reach.view(-1, tile).amax(1)
-    upper = torch.cat([limits, lowest + reach + own.to(dtype)[:, None]], 1)
-    if k == 1:
-        limits.copy_(upper.amin(1, keepdim=True))
-    else:
-        limits.copy_(upper.topk(k, largest=False).values)
-    limit = limits[:, -1:].clamp_max(torch.finfo(dtype).max)
-    opened = lowest <= limit
-    many = torch.zeros_like(q.which)
-    if 4 * int(opened.sum()) > opened.numel():
-        count = (d <= limit).sum(1)
-        many = count.where(count > few, 0)
-        limits[many > 0] = -torch.inf
-        opened &= (many == 0)[:, None]
-    row, column, low = _look_into(tiles, opened, limit)
-    return row, column, low, slack[column], many
-
-
-def _lower_bounds(x, columns, skip, k, space) -> tuple[Tensor, ...]:
-    """(B, M) lower bounds, up to what is common to a row; in tiles; and their minima.
-
-    The product |b|² - 2ab, written into ``space``, with each column's slack (M,) taken
-    off. What is skipped is infinitely far.
-    """
-    y, squares = columns
-    m, dtype = len(y), x.dtype
-    # A power of two, so that a row has at least eight tiles for each of the k.
-    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
-    width = tile * math.ceil(m / tile)
-    relative, absolute = rounding(dtype, x.shape[1])
-    slack = 2 * relative * squares + absolute  # (M,)
-    d = space[: len(x) * width].view(len(x), width)
-    start, stop = (place.clamp(0, m) for place in skip)
-    lo = int(start.max())  # all rows skip what is from here …
-    hi = max(lo, int(stop.min()))  # … to there
-    bias = (squares - slack).to(dtype)
-    product(x, y[:lo], bias[:lo], d[:, :lo])
-    product(x, y[hi:], bias[hi:], d[:, hi:m])
-    d[:, lo:hi] = d[:, m:] = torch.inf
-    for i, j, s, e in _runs(start, stop):
-        d[i:j, s:e] = torch.inf
-    tiles = d.unflatten(1, (-1, tile))
-    return d, tiles, tiles.amin(2), slack
-
-
-def _look_into(tiles, opened, limit) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and bound of what keeps to its row's limit in the opened tiles."""
-    row, t = opened.nonzero(as_tuple=True)
-    low = tiles[row, t]  # (open tiles, tile)
-    hit, column = (low <= limit[row]).nonzero(as_tuple=True)
-    return row[hit], t[hit] * tiles.shape[2] + column, low[hit, column]
-
-
-def _by_projection(gallery: Gallery, q: Points, k: int, skip: Slices) -> Tensor | None:
-    """(B, k) as ``nearest``, where a few axes rule out most pairs; none elsewhere.
-
-    With P a projection on d axes and r = |a - Pa|, |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²,
-    a distance of d + 1 numbers. What this bound puts beyond the k-th of a few true
-    distances is out, and all else is measured.
-    """
-    if (short := gallery.shorten(q, k, skip)) is None:
-        return None
-    x, columns = short
-    (start, stop), n, most = skip, len(gallery), torch.finfo(x.dtype).max
-    own = q.squares - 2 * rounding(x.dtype, x.shape[1])[0] * q.squares
-    limits = q.squares.new_full((len(q), k), torch.inf)
-    rows = max(1, min(ROWS // 4, BLOCK_BYTES // x.itemsize))
-    step = max(1, BLOCK_BYTES // (rows * x.itemsize))
-    space = x.new_empty(rows * (step + TILE))
-    found, left = [], len(q) * max(4 * k, n // MEASURED)
-    for first in range(0, n, step):
-        some = tuple(c[first : first + step] for c in columns)
-        for i, j in _blocks(start, stop, rows):
-            here = start[i:j] - first, stop[i:j] - first
-            _, tiles, lowest, _ = _lower_bounds(x[i:j], some, here, k, space)
-            # The first of the k lowest tiles give k true distances.
-            low, t = lowest.topk(min(k, lowest.shape[1]), largest=False)
-            row, rank = (low < torch.inf).nonzero(as_tuple=True)
-            t = t[row, rank]
-            column = tiles[row, t].argmin(1)
-            tiles[row, t, column] = torch.inf
-            column += t * tiles.shape[2]
-            d = _measure(gallery, q[i:j], row, gallery.order[first + column], QUICK)
-            found.append((row + i, column + first, d))
-            upper = limits.new_full(low.shape, torch.inf)
-            upper[row, rank] = d * (1 + QUICK)
-            upper = torch.cat([limits[i:j], upper], 1)
-            limits[i:j] = upper.topk(k, largest=False).values
-            limit = (limits[i:j, -1:] - own[i:j, None]).clamp_max(most).to(x.dtype)
-            limit = limit.nextafter(torch.full_like(limit, most))
-            row, column, _ = _look_into(tiles, lowest <= limit, limit)
-            if (left := left - len(row)) < 0:
-                gallery.forget_axes()
-                return None
-            d = _measure(gallery, q[i:j], row, gallery.order[first + column], QUICK)
-            found.append((row + i, column + first, d))
-    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
-    error = torch.zeros_like(own).scatter_reduce(0, row, QUICK * d, "amax")
-    return _rank(gallery, q, row, place, d, error, k)[0]
-
-
-def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
-    """(B, k) the best samples of what was found, and what was found of them."""
-    row, place, low, slack = (torch.cat(parts) for parts in zip(*found, strict=True))
-    k, own = limits.shape[1], rounding(q.x.dtype, q.x.shape[1])[0] * q.squares
-    # The k-th lowest upper bound of single samples; that of tiles was higher.
-    high = low + 2 * (slack + own[row])
-    by_high = high.argsort()
-    by_high = by_high[row[by_high].argsort(stable=True)]
-    last = by_high[ranks(row[by_high]) == k - 1]
-    limits[row[last], -1] = limits[row[last], -1].minimum(high[last].to(low.dtype))
-    kept = low <= limits[row, -1]
-    row, place, low, slack = row[kept], place[kept], low[kept], slack[kept]
-    error = own.scatter_reduce(0, row, slack, "amax", include_self=False) + own
-    chosen, pair = _rank(gallery, q, row, place, low + slack, error, k)
-    pair = pair[pair >= 0]
-    return chosen, (row[pair], place[pair], low[pair], slack[pair])
-
-
 def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
     """(B, k) the best samples of some pairs, and which pairs they are; or -1.
 
@@ -289,10 +237,10 @@ def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
     return chosen, pair
 
 
-def _measure(gallery, q, row, samples, off: float = 0.0) -> Tensor:
+def _measure(gallery, q, row, samples, quick: bool = False) -> Tensor:
     """(P,) squared distances of pairs, directly and in float64; or nearly so."""
     pairs = q.given, q.which[row], gallery.embeddings, samples
-    return squared_distances(*pairs, quick=bool(off))
+    return squared_distances(*pairs, quick)
 
 
 def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
@@ -320,21 +268,6 @@ def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
     slices = zip(start[begin].tolist(), stop[begin].tolist(), strict=True)
     ends = pairwise([*begin, len(start)])
     return [(i, j, s, e) for (i, j), (s, e) in zip(ends, slices, strict=True)]
-
-
-def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
-    """Rows in blocks of ``most``; where many skip the same, in blocks of their own."""
-    blocks, begin = [], 0
-    for i, j, *_ in _runs(start, stop):
-        if begin < i and (j - begin > most or j - i >= most / 2):
-            blocks.append((begin, i))
-            begin = i
-        while j - begin >= most / 2:
-            blocks.append((begin, min(j, begin + most)))
-            begin = blocks[-1][1]
-    if begin < len(start):
-        blocks.append((begin, len(start)))
-    return blocks
 
 
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:

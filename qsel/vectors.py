@@ -122,6 +122,19 @@ def rounding(dtype: torch.dtype, d: int) -> tuple[float, float]:
     return terms * number.eps / 2 + factors, 4 * terms * number.tiny
 
 
+def principal_axes(x: Tensor, d: int) -> Tensor:
+    """(D, d) orthonormal: nearly the first principal axes of (M, D) in float64.
+
+    A randomised PCA (Halko et al. 2011) whose random directions are some of the rows.
+    """
+    x = x / x.abs().max().clamp_min(torch.finfo(x.dtype).tiny)
+    some = torch.linspace(0, len(x) - 1, d, device=x.device).long()
+    axes = torch.linalg.qr(x[some].T).Q
+    axes = torch.linalg.qr(x.T @ (x @ axes)).Q
+    y = x @ axes
+    return axes @ torch.linalg.eigh(y.T @ y).eigenvectors.flip(1)
+
+
 def number_vectors(x: Tensor, order: Tensor) -> Tensor:
     """(N,) numbers from 0 for the rows x[order], the same where all bits are equal.
 
