@@ -1,6 +1,7 @@
 """Embeddings prepared for comparison, in parts where they are many."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +12,14 @@ from qsel.vectors import (
     largest_value,
     number_vectors,
     principal_axes,
+    project,
     squared_norms,
 )
 
 HOLD_BYTES = 64 << 20  # a gallery that takes no more is prepared once
 CHUNK_BYTES = 16 << 20  # of a larger one, the rows that are prepared at a time
 SAMPLE = 1024  # rows from which the axes and what they leave are estimated
-AXES, ASKED = 8, 32  # at most D / 8 axes, and one for every 32 points asked about
+AXES, ASKED = 8, 2  # at most D / 8 axes, once 2 D points were asked about
 SCAN, MEASURED = 16, 128  # what a pair's bound costs in products, and its distance in D
 WIDE = 1e15  # from this value on all is float64: squares would overflow float32
 
@@ -32,13 +34,14 @@ class Points:
     which: Tensor  # (B,)
     x: Tensor  # (B, D)
     squares: Tensor  # (B,) float64
+    short: bool = False  # x is (B, d + 1) that bounds distances, as ``project`` says
 
     def __len__(self) -> int:
         return len(self.which)
 
     def __getitem__(self, rows: Tensor | slice) -> "Points":
-        parts = (self.which, self.x, self.squares)
-        return Points(self.given, *(part[rows] for part in parts))
+        parts = self.which[rows], self.x[rows], self.squares[rows]
+        return Points(self.given, *parts, self.short)
 
 
 class Gallery:
@@ -66,8 +69,7 @@ class Gallery:
         self.dtype = torch.float64 if wide else torch.float32
         self._mean = self.embeddings.mean(0, dtype=self.dtype)  # (D,)
         self._held = self._numbers = None
-        self._asked, self._again = 0, 0
-        self.forget_axes()
+        self._asked, self._short = 0, None
         size = self.embeddings.numel() * self.dtype.itemsize
         if self._hold or size <= HOLD_BYTES:
             self._held = self._prepare(self.embeddings[self.order], self.dtype)
@@ -82,17 +84,15 @@ class Gallery:
         """
         largest = check_embeddings(embeddings)
         self.embeddings[samples] = embeddings
-        self._numbers = None
+        self._numbers, place = None, self._place[samples]
         if largest >= WIDE and self.dtype == torch.float32:
             self._lay_out(largest)
         elif self._held is not None:
-            place = self._place[samples]
             prepared = self._prepare(embeddings, self.dtype)
             self._held[0][place], self._held[1][place] = prepared
         if self._short is not None:
-            place = self._place[samples]
-            projected = self._project(embeddings, self._axes)
-            self._short[0][place], self._short[1][place] = projected
+            axes, x, squares = self._short
+            x[place], squares[place] = self._project(embeddings, axes)
 
     def points(self, given: Tensor, which: Tensor) -> Points:
         """Points (P, D) of any origin, of which some (B,) are asked about."""
@@ -112,79 +112,66 @@ class Gallery:
         prepared = self._prepare(q.given[q.which], torch.float64)
         return Points(q.given, q.which, *prepared)
 
-    def columns(self, first: int, last: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """(M, D) and (M,): what stands at some places, and its squares."""
-        if self._held is not None and dtype == self.dtype:
-            return self._held[0][first:last], self._held[1][first:last]
-        return self._prepare(self.embeddings[self.order[first:last]], dtype)
+    def columns(self, first: int, last: int, q: Points) -> tuple[Tensor, ...]:
+        """(M, D) and (M,): what stands at some places, as points q have it, and |x|²."""
+        held = self._short[1:] if q.short else self._held
+        if q.short or (held is not None and q.x.dtype == self.dtype):
+            return held[0][first:last], held[1][first:last]
+        return self._prepare(self.embeddings[self.order[first:last]], q.x.dtype)
 
     def _prepare(self, points: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         x = torch.sub(points, self._mean.to(dtype)).to(dtype)
         return x, squared_norms(x)
 
-    def shorten(self, q: Points, k: int, skip: Slices) -> tuple | None:
-        """Few numbers for each point, (B, d), and ``columns`` of the same for samples.
+    def shorten(self, q: Points, k: int, skip: Slices) -> Points | None:
+        """The points by few numbers, where that pays; else none.
 
-        For a projection P and r = |a - Pa|, |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²: these
-        numbers are Pa and r. None where measuring what the bound leaves would cost more
-        than a product of all D: a sample tells, once many points were asked about.
+        A sample tells, once enough points were asked about.
         """
-        if self.dtype != q.x.dtype or self.dtype == torch.float64:
+        if q.x.dtype == torch.float64:
             return None
         self._asked += len(q)
-        if self._axes is None and self._asked >= self._again:
-            self._again = 8 * self._asked
-            if (axes := self._cheapest_axes(q, k, skip)) is not None:
-                step = max(1, CHUNK_BYTES // (8 * len(axes)))
-                some = self.order.split(step)
+        if self._asked >= ASKED * len(self._mean):
+            self._asked = -math.inf  # decided, until all embeddings are new
+            if (axes := self._axes_that_pay(q, k, skip)) is not None:
+                some = self.order.split(max(1, CHUNK_BYTES // (8 * len(axes))))
                 parts = [self._project(self.embeddings[part], axes) for part in some]
-                self._axes = axes
-                self._short = tuple(map(torch.cat, zip(*parts, strict=True)))
-        if self._axes is None:
+                self._short = axes, *map(torch.cat, zip(*parts, strict=True))
+        if self._short is None:
             return None
         if q.given is self.embeddings:
-            x = self._short[0][self._place[q.which]]
+            x = self._short[1][self._place[q.which]]
         else:
-            x = self._project(q.given[q.which], self._axes)[0]
-        short = self._short
-        return x, lambda first, last, _: (short[0][first:last], short[1][first:last])
+            x, _ = self._project(q.given[q.which], self._short[0])
+        return Points(q.given, q.which, x, q.squares, short=True)
 
-    def forget_axes(self) -> None:
-        """Compare all D numbers, until many more points were asked about."""
-        self._axes = self._short = None
+    def lengthen(self) -> None:
+        """Compare points by all D numbers again, until all embeddings are new."""
+        self._short = None
 
     def _project(self, points: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, d + 1) the points on d axes and what these leave; and (B,) |x|²."""
-        x = torch.sub(points, self._mean.double())
-        y, squares = x @ axes, torch.linalg.vector_norm(x, dim=1).square()
-        # Sums of float64, and axes that are orthonormal in it, are off by less.
-        off = 16 * axes.numel() * torch.finfo(torch.float64).eps
-        left = (squares - y.square().sum(1)).clamp_min(0) + off * squares
-        return torch.cat([y, left.sqrt()[:, None]], 1).to(self.dtype), squares
+        return project(points - self._mean.double(), axes)
 
-    def _cheapest_axes(self, q: Points, k: int, skip: Slices) -> Tensor | None:
-        """(D, d) the axes that cost least, by a sample; none if the product does."""
-        n, dim = len(self), len(self._mean)
-        if (most := min(dim // AXES, self._asked // ASKED)) < 1:
-            return None
-        places = torch.linspace(0, n - 1, min(n, SAMPLE), device=self.order.device)
-        places = places.long()
-        x = self.embeddings[self.order[places]]
-        axes = principal_axes(torch.sub(x, self._mean.double()), most)
+    def _axes_that_pay(self, q: Points, k: int, skip: Slices) -> Tensor | None:
+        """(D, d) the fewest that leave little to measure beside their own product."""
+        n, mean = len(self), self._mean.double()
+        places = torch.linspace(0, n - 1, min(n, SAMPLE), device=mean.device).long()
         some = slice(0, len(q), max(1, len(q) // 64))
-        a, (start, stop) = q.given[q.which[some]], (s[some, None] for s in skip)
-        d = torch.cdist(a.double(), x.double())
+        x, a = self.embeddings[self.order[places]] - mean, q.given[q.which[some]] - mean
+        start, stop = (place[some, None] for place in skip)
         allowed = (places < start) | (places >= stop)
-        nearest = d.where(allowed, torch.inf).sort(1).values
-        limit = nearest[:, min(len(x), -(-k * len(x) // n)) - 1, None]
-        cheapest = 0.75 * dim  # what is gained shall be worth the preparation
-        for count in [max(1, (most >> i) - 1) for i in range(4)]:
-            y, b = (self._project(p, axes[:, :count])[0] for p in (x, a))
-            near = ((torch.cdist(b, y) <= limit) & allowed).double().mean().item()
-            cost = count + SCAN + MEASURED * dim * near
-            if cost < cheapest:
-                cheapest, chosen = cost, count
-        return axes[:, :chosen].contiguous() if cheapest < 0.75 * dim else None
+        few = -(-k * len(x) // n)  # of the k, those that a sample holds
+        d = torch.cdist(a, x).where(allowed, torch.inf)
+        limit = d.kthvalue(few, 1, keepdim=True).values
+        axes = principal_axes(x, max(1, len(mean) // AXES))
+        for shift in (3, 2, 1, 0):
+            fewer = axes[:, : max(1, (axes.shape[1] >> shift) - 1)]
+            d = torch.cdist(*(project(points, fewer)[0] for points in (a, x)))
+            left = ((d <= limit) & allowed).sum(1).double().mean() - few
+            costs = MEASURED * len(mean) * left / len(x)
+            if costs <= fewer.shape[1] + SCAN:
+                return fewer.contiguous()
+        return None
 
     def without_copies(self, k: int, *slices: Slices) -> tuple["Gallery", list[Slices]]:
         """A gallery without needless copies of a vector, and where slices lie in it.

@@ -8,18 +8,17 @@ float64, and copies of one vector are compared once. Nothing of size N × N is h
 """
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from qsel.gallery import CHUNK_BYTES, MEASURED, Gallery, Points, Slices, ranks
+from qsel.gallery import HOLD_BYTES, MEASURED, Gallery, Points, Slices, ranks
 from qsel.vectors import QUICK, product, rounding, squared_distances
 
 BLOCK_BYTES = 16 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision
-ROWS, QUERIES = 256, 8192  # most rows of a block, and most that one call should have
+ROWS, QUERIES = 512, 8192  # most rows of a block, and most that one call should have
 TILE = 64  # columns whose minimum is looked at first
 FEW = 32  # candidates a row whose measuring costs little beside the product
 
@@ -35,34 +34,26 @@ def nearest(
     skip = skip or (torch.zeros_like(q.which),) * 2
     most = len(q) * max(k * FEW // 8, len(gallery) // MEASURED)
     if (short := gallery.shorten(q, k, skip)) is not None:
-        if (chosen := _nearest(gallery, q, *short, k, skip, most)) is not None:
+        if (chosen := _nearest(gallery, short, k, skip, most)) is not None:
             return chosen
-        gallery.forget_axes()
-    chosen = _nearest(gallery, q, q.x, gallery.columns, k, skip, most)
-    if chosen is None:
+        gallery.lengthen()
+    if (chosen := _nearest(gallery, q, k, skip, most)) is None:
         thin, (skip,) = gallery.without_copies(k, skip)
-        q = gallery.in_float64(q)
-        chosen = _nearest(thin, q, q.x, thin.columns, k, skip, math.inf)
+        chosen = _nearest(thin, gallery.in_float64(q), k, skip)
     return chosen
 
 
 def _nearest(
-    gallery: Gallery,
-    q: Points,
-    x: Tensor,
-    columns: Callable[[int, int, torch.dtype], tuple[Tensor, Tensor]],
-    k: int,
-    skip: Slices,
-    most: float,
+    gallery: Gallery, q: Points, k: int, skip: Slices, most: float = math.inf
 ) -> Tensor | None:
-    """The same, from numbers (B, d) that bound distances; none if too much is left.
+    """The same, by the numbers that these points have; none if too much is left.
 
     Pairs whose bound is beyond the k-th of a few true distances are out. Of the others
     no more than ``most`` are measured.
     """
-    (start, stop), n = skip, len(gallery)
+    x, (start, stop), n = q.x, skip, len(gallery)
     rows = max(1, min(ROWS, BLOCK_BYTES // x.itemsize, len(q)))
-    step = min(BLOCK_BYTES // rows, CHUNK_BYTES // x.shape[1]) // x.itemsize
+    step = min(BLOCK_BYTES // rows, HOLD_BYTES // x.shape[1]) // x.itemsize
     step = max(1, min(n, step))
     space = x.new_empty(rows * (step + TILE))
     # What a bound of |a - b|² lacks: |a|², less what rounding may have added.
@@ -70,11 +61,11 @@ def _nearest(
     limits = q.squares.new_full((len(q), k), torch.inf)  # the k lowest distances
     found, waiting = [], 0
     for first in range(0, n, step):
-        block = columns(first, first + step, x.dtype)
-        for i in range(0, len(q), rows):
-            own = slice(i, i + rows)
+        columns = gallery.columns(first, first + step, q)
+        for i, j in _blocks(start, stop, rows):
+            own = slice(i, j)
             here = start[own] - first, stop[own] - first
-            tiles, lowest = _lower_bounds(x[own], *block, here, k, space)
+            tiles, lowest = _lower_bounds(x[own], *columns, here, k, space)
             # The lowest of the k lowest tiles first: they lower the limits.
             low, t = lowest.topk(min(k, lowest.shape[1]), largest=False)
             limit = _rounded_up(limits[own, -1:] - lacks[own], x.dtype)
@@ -253,7 +244,7 @@ def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
     error = torch.zeros_like(d)
     relative, absolute = rounding(dtype, q.x.shape[1])
     for i, j, s, e in _runs(start, stop):
-        x, squares = gallery.columns(s, e, dtype)
+        x, squares = gallery.columns(s, e, q)
         part, own = d[i:j, : e - s], q.squares[i:j, None]
         product(q.x[i:j], x, squares.to(dtype), part)
         part += own
@@ -268,6 +259,14 @@ def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
     slices = zip(start[begin].tolist(), stop[begin].tolist(), strict=True)
     ends = pairwise([*begin, len(start)])
     return [(i, j, s, e) for (i, j), (s, e) in zip(ends, slices, strict=True)]
+
+
+def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
+    """Rows i … j-1 in blocks of ``most``, by what they skip where many skip the same."""
+    runs = _runs(start, stop)
+    if 64 * len(runs) > len(start):
+        runs = [(0, len(start))]
+    return [(i, min(j, i + most)) for b, j, *_ in runs for i in range(b, j, most)]
 
 
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:

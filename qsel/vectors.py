@@ -135,25 +135,32 @@ def principal_axes(x: Tensor, d: int) -> Tensor:
     return axes @ torch.linalg.eigh(y.T @ y).eigenvectors.flip(1)
 
 
+def project(x: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, d + 1) Px and r = |x - Px| of float64 x on d axes, in float32; (B,) |x|².
+
+    |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²: no two points are nearer than these numbers.
+    So r is rounded up, by more than sums of float64 and its orthonormal axes are off.
+    """
+    y, squares = x @ axes, torch.linalg.vector_norm(x, dim=1).square()
+    off = 16 * axes.numel() * torch.finfo(x.dtype).eps
+    left = (squares - y.square().sum(1)).clamp_min(0) + off * squares
+    return torch.cat([y, left.sqrt()[:, None]], 1).float(), squares
+
+
 def number_vectors(x: Tensor, order: Tensor) -> Tensor:
     """(N,) numbers from 0 for the rows x[order], the same where all bits are equal.
 
-    Rows are told apart by a sum of their bits that wraps around, and then compared with
-    the first of their number.
+    Rows are told apart by a sum of their bits that wraps around, and then compared.
     """
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    step = max(1, PAIR_BYTES // (8 * x.shape[1]))
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (x.shape[1],), generator=generator)
-    factors = factors.to(x.device)
-    parts = [
-        x[part].view(bits).long().mul_(factors).sum(1) for part in order.split(step)
-    ]
+    factors, step = factors.to(x.device), max(1, PAIR_BYTES // (8 * x.shape[1]))
+    parts = [(x[p].view(bits).long() * factors).sum(1) for p in order.split(step)]
     numbers = torch.cat(parts).unique(return_inverse=True)[1]
-    places = torch.arange(len(order), device=x.device)
-    first = torch.full_like(places, len(places))
-    first.scatter_reduce_(0, numbers, places, "amin")
-    for part in places.split(step):
-        if not x[order[part]].equal(x[order[first[numbers[part]]]]):
-            return places
+    one = torch.empty_like(numbers)
+    one[numbers] = order.clone()  # any sample of each number
+    for part, number in zip(order.split(step), numbers.split(step), strict=True):
+        if not x[part].equal(x[one[number]]):
+            return torch.arange(len(order), device=x.device)
     return numbers

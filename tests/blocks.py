@@ -14,8 +14,8 @@ def small_blocks(patch: pytest.MonkeyPatch, size: int | None, few: int = 32) -> 
     patch.setattr(search, "FEW", few)
     if size is not None:
         patch.setattr(gallery, "HOLD_BYTES", size)
-        for module in (gallery, search):
-            patch.setattr(module, "CHUNK_BYTES", size)
+        patch.setattr(search, "HOLD_BYTES", size)
+        patch.setattr(gallery, "CHUNK_BYTES", size)
         patch.setattr(search, "BLOCK_BYTES", size)
         patch.setattr(vectors, "PAIR_BYTES", size)
         patch.setattr(search, "PAIRS", size // 8)
@@ -25,6 +25,6 @@ def small_blocks(patch: pytest.MonkeyPatch, size: int | None, few: int = 32) -> 
 
 def short_bounds(patch: pytest.MonkeyPatch, few: int = 1 << 20) -> None:
     """Have all searches bound distances by few numbers, however much that leaves."""
-    for name, value in (("AXES", 1), ("ASKED", 1), ("SCAN", 0), ("MEASURED", 0)):
+    for name, value in (("AXES", 1), ("ASKED", 0), ("SCAN", 0), ("MEASURED", 0)):
         patch.setattr(gallery, name, value)
     patch.setattr(search, "FEW", few)
