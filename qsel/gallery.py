@@ -94,26 +94,28 @@ class Gallery:
             axes, x, squares = self._short
             x[place], squares[place] = self._project(embeddings, axes)
 
-    def points(self, given: Tensor, which: Tensor) -> Points:
+    def points(
+        self, given: Tensor, which: Tensor, dtype: torch.dtype | None = None
+    ) -> Points:
         """Points (P, D) of any origin, of which some (B,) are asked about."""
-        if given is self.embeddings and self._held is not None:
+        dtype = dtype or self.dtype
+        if given is self.embeddings and self._held is not None and dtype == self.dtype:
             place = self._place[which]
             return Points(given, which, *(held[place] for held in self._held))
         asked = given[which].detach()
-        if (largest := largest_value(asked)) >= WIDE and self.dtype == torch.float32:
+        if dtype == torch.float32 and (largest := largest_value(asked)) >= WIDE:
             raise ValueError(
                 f"a point holds the value {largest:.3g}, beyond the gallery's scale; "
                 "give both in float64, or scale them alike"
             )
-        return Points(given.detach(), which, *self._prepare(asked, self.dtype))
+        return Points(given.detach(), which, *self._prepare(asked, dtype))
 
     def in_float64(self, q: Points) -> Points:
         """The same points, for products in float64."""
-        prepared = self._prepare(q.given[q.which], torch.float64)
-        return Points(q.given, q.which, *prepared)
+        return self.points(q.given, q.which, torch.float64)
 
     def columns(self, first: int, last: int, q: Points) -> tuple[Tensor, ...]:
-        """(M, D) and (M,): what stands at some places, as points q have it, and |x|²."""
+        """(M, D) and (M,): samples at some places, by the numbers of q; and |x|²."""
         held = self._short[1:] if q.short else self._held
         if q.short or (held is not None and q.x.dtype == self.dtype):
             return held[0][first:last], held[1][first:last]
@@ -160,7 +162,7 @@ class Gallery:
         x, a = self.embeddings[self.order[places]] - mean, q.given[q.which[some]] - mean
         start, stop = (place[some, None] for place in skip)
         allowed = (places < start) | (places >= stop)
-        few = -(-k * len(x) // n)  # of the k, those that a sample holds
+        few = min(len(x), -(-k * len(x) // n))  # of the k, those that a sample holds
         d = torch.cdist(a, x).where(allowed, torch.inf)
         limit = d.kthvalue(few, 1, keepdim=True).values
         axes = principal_axes(x, max(1, len(mean) // AXES))
@@ -178,7 +180,6 @@ class Gallery:
 
         Of equal vectors that no slice parts, the k of the lowest samples are enough.
         """
-        n = len(self)
         if self._numbers is None:
             self._numbers = number_vectors(self.embeddings, self.order)
         edges = [torch.zeros_like(self.order[:1])]
@@ -188,18 +189,14 @@ class Gallery:
             else:
                 edges += [start, stop]
         edges = torch.cat(edges).unique()
-        places = torch.arange(n, device=self.order.device)
+        places = torch.arange(len(self), device=self.order.device)
         part = torch.bucketize(places, edges, right=True)
         part += self._numbers * (len(edges) + 1)  # copies between the same edges
         place = self.order.argsort(stable=True)
         place = place[part[place].argsort(stable=True)]
         kept = place[ranks(part[place]) < k].sort().values
-        if len(kept) > 0.9 * n:
-            return self, list(slices)
         thin = copy.copy(self)
-        thin.order, thin._numbers = self.order[kept], places[: len(kept)]
-        if self._held is not None:
-            thin._held = (self._held[0][kept], self._held[1][kept])
+        thin.order, thin._held = self.order[kept], None
         return thin, [
             (torch.searchsorted(kept, start), torch.searchsorted(kept, stop))
             for start, stop in slices

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qsel.gallery import HOLD_BYTES, MEASURED, Gallery, Points, Slices, ranks
-from qsel.vectors import QUICK, product, rounding, squared_distances
+from qsel.vectors import product, rounding, squared_distances
 
 BLOCK_BYTES = 16 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision
@@ -59,7 +59,7 @@ def _nearest(
     # What a bound of |a - b|² lacks: |a|², less what rounding may have added.
     lacks = (1 - 2 * rounding(x.dtype, x.shape[1])[0]) * q.squares[:, None]
     limits = q.squares.new_full((len(q), k), torch.inf)  # the k lowest distances
-    found, waiting = [], 0
+    found = []  # pairs: row, place, distance
     for first in range(0, n, step):
         columns = gallery.columns(first, first + step, q)
         for i, j in _blocks(start, stop, rows):
@@ -74,10 +74,10 @@ def _nearest(
             column = tiles[row, t].argmin(1)
             tiles[row, t, column] = torch.inf
             place = first + t * tiles.shape[2] + column
-            d = _measure(gallery, q[own], row, gallery.order[place], quick=True)
+            d = _measure(gallery, q[own], row, place)
             found.append((row + i, place, d))
             upper = limits.new_full(low.shape, torch.inf)
-            upper[row, rank] = d * (1 + QUICK)
+            upper[row, rank] = d
             upper = torch.cat([limits[own], upper], 1)
             limits[own] = upper.topk(k, largest=False).values
             # Then all the others, in tiles whose minimum keeps to the limit.
@@ -87,13 +87,10 @@ def _nearest(
             row, place = row[hit], first + t[hit] * tiles.shape[2] + column
             if (most := most - len(row)) < 0:
                 return None
-            d = _measure(gallery, q[own], row, gallery.order[place], quick=True)
-            found.append((row + i, place, d))
-            waiting += len(low) * k + len(row)
-            if waiting > PAIRS:
-                found = [_best(gallery, q, found, k)[1]]
-                waiting = len(found[0][0])
-    return _best(gallery, q, found, k)[0]
+            found.append((row + i, place, _measure(gallery, q[own], row, place)))
+            if sum(len(row) for row, *_ in found) > PAIRS:
+                found = [_rank(gallery, found, len(q), k)[1]]
+    return _rank(gallery, found, len(q), k)[0]
 
 
 def _lower_bounds(x, y, squares, skip, k, space) -> tuple[Tensor, Tensor]:
@@ -126,15 +123,6 @@ def _rounded_up(x: Tensor, dtype: torch.dtype) -> Tensor:
     largest = torch.finfo(dtype).max
     x = x.clamp_max(largest).to(dtype)
     return x.nextafter(torch.full_like(x, largest))
-
-
-def _best(gallery: Gallery, q: Points, found: list, k: int) -> tuple:
-    """(B, k) the best samples of pairs quickly measured, and these pairs."""
-    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
-    error = torch.zeros_like(q.squares).scatter_reduce(0, row, QUICK * d, "amax")
-    chosen, pair = _rank(gallery, q, row, place, d, error, k)
-    pair = pair[pair >= 0]
-    return chosen, (row[pair], place[pair], d[pair])
 
 
 def choose(
@@ -187,7 +175,7 @@ def _choose(
         allowed &= gap > 0
         if len(row) > most:
             return None
-        exact = _measure(gallery, centre, row, gallery.order[place[row, column]])
+        exact = _measure(gallery, centre, row, place[row, column])
         allowed[row, column] = exact > radius[row]
     d = (-d if furthest else d).masked_fill(~allowed, torch.inf)
     # Nothing is better than this for certain, and who cannot reach it is out.
@@ -195,43 +183,31 @@ def _choose(
     row, column = ((d - error <= best) & allowed).nonzero(as_tuple=True)
     if len(row) > most:
         return None
-    zero = q.squares.new_zeros(len(q))  # all that is left of a row is in doubt
-    sign = -1 if furthest else 1
-    chosen, _ = _rank(gallery, q, row, place[row, column], zero[row], zero, 1, sign)
-    return chosen[:, 0]
+    place, d = place[row, column], q.squares.new_zeros(len(row))
+    doubt = (row.bincount()[row] > 1).nonzero().squeeze(1)  # who is alone is best
+    d[doubt] = _measure(gallery, q, row[doubt], place[doubt])
+    d = -d if furthest else d
+    return _rank(gallery, [(row, place, d)], len(q), 1)[0][:, 0]
 
 
-def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
-    """(B, k) the best samples of some pairs, and which pairs they are; or -1.
-
-    Only pairs are measured that d (P,), off by up to a row's error (B,), leaves in
-    doubt. Sign -1 prefers the furthest.
-    """
-    by_d = d.argsort(stable=True)
-    by_d = by_d[row[by_d].argsort(stable=True)]
-    row, d, sample = row[by_d], d[by_d], gallery.order[place[by_d]]
-    # Neighbours in this order are apart for certain, or belong to one group.
-    apart = torch.ones_like(row, dtype=torch.bool)
-    apart[1:] = (row[1:] != row[:-1]) | (d[1:] - d[:-1] > 2 * error[row[1:]])
-    group = apart.cumsum(0)
-    doubt = (group.bincount()[group] > 1).nonzero().squeeze(1)
-    exact = q.squares.new_zeros(len(row))
-    exact[doubt] = sign * _measure(gallery, q, row[doubt], sample[doubt])
-    order = sample.argsort(stable=True)  # by group, then distance, then index
-    order = order[exact[order].argsort(stable=True)]
-    order = order[group[order].argsort(stable=True)]
-    rank = ranks(row)  # the order changes no row
-    kept = rank < k
-    chosen, pair = row.new_full((2, len(q), k), -1)
-    chosen[row[kept], rank[kept]] = sample[order[kept]]
-    pair[row[kept], rank[kept]] = by_d[order[kept]]
-    return chosen, pair
+def _rank(gallery: Gallery, found: list, rows: int, k: int) -> tuple[Tensor, tuple]:
+    """(B, k) the best samples of pairs (row, place, d), or -1; and the best pairs."""
+    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
+    sample = gallery.order[place]
+    order = sample.argsort(stable=True)  # by row, then distance, then index
+    order = order[d[order].argsort(stable=True)]
+    order = order[row[order].argsort(stable=True)]
+    rank = ranks(row[order])
+    order, rank = order[rank < k], rank[rank < k]
+    chosen = row.new_full((rows, k), -1)
+    chosen[row[order], rank] = sample[order]
+    return chosen, (row[order], place[order], d[order])
 
 
-def _measure(gallery, q, row, samples, quick: bool = False) -> Tensor:
-    """(P,) squared distances of pairs, directly and in float64; or nearly so."""
-    pairs = q.given, q.which[row], gallery.embeddings, samples
-    return squared_distances(*pairs, quick)
+def _measure(gallery: Gallery, q: Points, row: Tensor, place: Tensor) -> Tensor:
+    """(P,) squared distances of pairs, directly and in float64."""
+    samples = gallery.order[place]
+    return squared_distances(q.given, q.which[row], gallery.embeddings, samples)
 
 
 def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
@@ -262,7 +238,7 @@ def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
 
 
 def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
-    """Rows i … j-1 in blocks of ``most``, by what they skip where many skip the same."""
+    """Rows i … j-1 in blocks of ``most``; where many skip the same, with these."""
     runs = _runs(start, stop)
     if 64 * len(runs) > len(start):
         runs = [(0, len(start))]

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 PAIR_BYTES = 1 << 18  # one (pairs, D) block in float64: to stay in the cache
-QUICK = 2.0**-22  # more than two roundings of float32, relative
 
 
 def describe(given: object) -> str:
@@ -67,24 +66,14 @@ def largest_value(x: Tensor) -> float:
     return max(-smallest, largest)
 
 
-def squared_distances(
-    x: Tensor, i: Tensor, y: Tensor, j: Tensor, quick: bool = False
-) -> Tensor:
-    """|x_i - y_j|² for pairs, directly and in float64: (P,), P pairs in blocks.
-
-    The quick way rounds the differences to float32: off by less than QUICK times |·|².
-    """
+def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
+    """|x_i - y_j|² for pairs, directly and in float64: (P,), P pairs in blocks."""
     step = max(1, PAIR_BYTES // (8 * x.shape[1]))
-    found = []
-    for a, b in zip(i.split(step), j.split(step), strict=True):
-        p, r = x.index_select(0, a), y.index_select(0, b)
-        if quick and p.dtype != torch.float64 and r.dtype != torch.float64:
-            gap = p.float().sub_(r)
-            found.append(torch.linalg.vector_norm(gap, dim=1, dtype=torch.float64))
-            found[-1].square_()
-        else:
-            found.append(p.double().sub_(r).square_().sum(1))
-    return torch.cat(found)
+    parts = [
+        torch.sub(x.index_select(0, a).double(), y.index_select(0, b)).square_().sum(1)
+        for a, b in zip(i.split(step), j.split(step), strict=True)
+    ]
+    return torch.cat(parts)
 
 
 def squared_norms(x: Tensor) -> Tensor:
