@@ -69,7 +69,7 @@ class Gallery:
         self.dtype = torch.float64 if wide else torch.float32
         self._mean = self.embeddings.mean(0, dtype=self.dtype)  # (D,)
         self._held = self._numbers = None
-        self._asked, self._short = 0, None
+        self._asked, self.short = -math.inf if wide else 0, None
         size = self.embeddings.numel() * self.dtype.itemsize
         if self._hold or size <= HOLD_BYTES:
             self._held = self._prepare(self.embeddings[self.order], self.dtype)
@@ -90,8 +90,8 @@ class Gallery:
         elif self._held is not None:
             prepared = self._prepare(embeddings, self.dtype)
             self._held[0][place], self._held[1][place] = prepared
-        if self._short is not None:
-            axes, x, squares = self._short
+        if self.short is not None:
+            axes, x, squares = self.short
             x[place], squares[place] = self._project(embeddings, axes)
 
     def points(
@@ -116,7 +116,7 @@ class Gallery:
 
     def columns(self, first: int, last: int, q: Points) -> tuple[Tensor, ...]:
         """(M, D) and (M,): samples at some places, by the numbers of q; and |x|²."""
-        held = self._short[1:] if q.short else self._held
+        held = self.short[1:] if q.short else self._held
         if q.short or (held is not None and q.x.dtype == self.dtype):
             return held[0][first:last], held[1][first:last]
         return self._prepare(self.embeddings[self.order[first:last]], q.x.dtype)
@@ -126,30 +126,25 @@ class Gallery:
         return x, squared_norms(x)
 
     def shorten(self, q: Points, k: int, skip: Slices) -> Points | None:
-        """The points by few numbers, where that pays; else none.
+        """The points by few numbers where that pays, as a sample tells; else none.
 
-        A sample tells, once enough points were asked about.
+        It is decided once enough points were asked about, until all embeddings are new.
         """
-        if q.x.dtype == torch.float64:
-            return None
         self._asked += len(q)
         if self._asked >= ASKED * len(self._mean):
-            self._asked = -math.inf  # decided, until all embeddings are new
+            self._asked = -math.inf
             if (axes := self._axes_that_pay(q, k, skip)) is not None:
                 some = self.order.split(max(1, CHUNK_BYTES // (8 * len(axes))))
                 parts = [self._project(self.embeddings[part], axes) for part in some]
-                self._short = axes, *map(torch.cat, zip(*parts, strict=True))
-        if self._short is None:
+                self.short = axes, *map(torch.cat, zip(*parts, strict=True))
+        if self.short is None:
             return None
+        axes, x, _ = self.short
         if q.given is self.embeddings:
-            x = self._short[1][self._place[q.which]]
+            x = x[self._place[q.which]]
         else:
-            x, _ = self._project(q.given[q.which], self._short[0])
+            x, _ = self._project(q.given[q.which], axes)
         return Points(q.given, q.which, x, q.squares, short=True)
-
-    def lengthen(self) -> None:
-        """Compare points by all D numbers again, until all embeddings are new."""
-        self._short = None
 
     def _project(self, points: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
         return project(points - self._mean.double(), axes)
@@ -157,7 +152,7 @@ class Gallery:
     def _axes_that_pay(self, q: Points, k: int, skip: Slices) -> Tensor | None:
         """(D, d) the fewest that leave little to measure beside their own product."""
         n, mean = len(self), self._mean.double()
-        places = torch.linspace(0, n - 1, min(n, SAMPLE), device=mean.device).long()
+        places = torch.arange(0, n, -(-n // SAMPLE), device=mean.device)
         some = slice(0, len(q), max(1, len(q) // 64))
         x, a = self.embeddings[self.order[places]] - mean, q.given[q.which[some]] - mean
         start, stop = (place[some, None] for place in skip)

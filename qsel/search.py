@@ -36,7 +36,7 @@ def nearest(
     if (short := gallery.shorten(q, k, skip)) is not None:
         if (chosen := _nearest(gallery, short, k, skip, most)) is not None:
             return chosen
-        gallery.lengthen()
+        gallery.short = None
     if (chosen := _nearest(gallery, q, k, skip, most)) is None:
         thin, (skip,) = gallery.without_copies(k, skip)
         chosen = _nearest(thin, gallery.in_float64(q), k, skip)

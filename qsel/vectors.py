@@ -33,16 +33,12 @@ def check_embeddings(embeddings: Tensor) -> float:
     Raises:
         ValueError: anything else, and values whose squares overflow float64.
     """
-    if not isinstance(embeddings, Tensor):
+    good = isinstance(embeddings, Tensor) and embeddings.is_floating_point()
+    if not good or embeddings.ndim != 2 or not embeddings.numel():
         raise ValueError(
-            f"embeddings are a {type(embeddings).__name__}; expected a torch tensor "
-            "(torch.from_numpy turns an array into one)"
-        )
-    shape = tuple(embeddings.shape)
-    if len(shape) != 2 or not embeddings.is_floating_point() or 0 in shape:
-        raise ValueError(
-            f"embeddings are {describe(embeddings)}; expected floating point of shape "
-            "(N, D) with N and D of at least 1"
+            f"embeddings are {describe(embeddings)}; expected a torch tensor (as "
+            "torch.from_numpy makes of an array), floating point of shape (N, D) with "
+            "N and D of at least 1"
         )
     largest = largest_value(embeddings)
     if not math.isfinite(largest):
