@@ -70,8 +70,7 @@ class Gallery:
         self._mean = self.embeddings.mean(0, dtype=self.dtype)  # (D,)
         self._held = self._numbers = None
         self._asked, self.short = -math.inf if wide else 0, None
-        size = self.embeddings.numel() * self.dtype.itemsize
-        if self._hold or size <= HOLD_BYTES:
+        if self._hold or self.embeddings.numel() * self.dtype.itemsize <= HOLD_BYTES:
             self._held = self._prepare(self.embeddings[self.order], self.dtype)
 
     def __len__(self) -> int:
@@ -94,9 +93,7 @@ class Gallery:
             axes, x, squares = self.short
             x[place], squares[place] = self._project(embeddings, axes)
 
-    def points(
-        self, given: Tensor, which: Tensor, dtype: torch.dtype | None = None
-    ) -> Points:
+    def points(self, given: Tensor, which: Tensor, dtype=None) -> Points:
         """Points (P, D) of any origin, of which some (B,) are asked about."""
         dtype = dtype or self.dtype
         if given is self.embeddings and self._held is not None and dtype == self.dtype:
@@ -192,10 +189,8 @@ class Gallery:
         kept = place[ranks(part[place]) < k].sort().values
         thin = copy.copy(self)
         thin.order, thin._held = self.order[kept], None
-        return thin, [
-            (torch.searchsorted(kept, start), torch.searchsorted(kept, stop))
-            for start, stop in slices
-        ]
+        slices = [[torch.searchsorted(kept, edge) for edge in s] for s in slices]
+        return thin, slices
 
 
 def ranks(groups: Tensor) -> Tensor:

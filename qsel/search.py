@@ -43,9 +43,7 @@ def nearest(
     return chosen
 
 
-def _nearest(
-    gallery: Gallery, q: Points, k: int, skip: Slices, most: float = math.inf
-) -> Tensor | None:
+def _nearest(gallery, q, k, skip, most=math.inf) -> Tensor | None:
     """The same, by the numbers that these points have; none if too much is left.
 
     Pairs whose bound is beyond the k-th of a few true distances are out. Of the others
@@ -158,9 +156,7 @@ def choose(
     return chosen
 
 
-def _choose(
-    gallery, q, among, without, radius, around, furthest, most=math.inf
-) -> Tensor | None:
+def _choose(gallery, q, among, without, radius, around, furthest, most=math.inf):
     """The same for some points; none where more pairs than ``most`` are in doubt."""
     d, error = _distances(gallery, q, *among)  # (B, M)
     place = among[0][:, None] + torch.arange(d.shape[1], device=d.device)

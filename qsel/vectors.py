@@ -73,12 +73,10 @@ def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
 
 
 def squared_norms(x: Tensor) -> Tensor:
-    """(N,) |x|² in float64, off by at most 33 roundings of x's own type."""
-    found = []
-    for rows in x.split(max(1, PAIR_BYTES // x.shape[1])):
-        pieces = rows.square().split(32, dim=1)
-        found.append(sum(piece.sum(1).double() for piece in pieces))
-    return torch.cat(found)
+    """(N,) |x|² in float64."""
+    parts = x.split(max(1, PAIR_BYTES // x.shape[1]))
+    norms = [torch.linalg.vector_norm(part.double(), dim=1) for part in parts]
+    return torch.cat(norms).square_()
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor, out: Tensor) -> None:
@@ -126,7 +124,7 @@ def project(x: Tensor, axes: Tensor) -> tuple[Tensor, Tensor]:
     |a - b|² ≥ |Pa - Pb|² + (r_a - r_b)²: no two points are nearer than these numbers.
     So r is rounded up, by more than sums of float64 and its orthonormal axes are off.
     """
-    y, squares = x @ axes, torch.linalg.vector_norm(x, dim=1).square()
+    y, squares = x @ axes, squared_norms(x)
     off = 16 * axes.numel() * torch.finfo(x.dtype).eps
     left = (squares - y.square().sum(1)).clamp_min(0) + off * squares
     return torch.cat([y, left.sqrt()[:, None]], 1).float(), squares
