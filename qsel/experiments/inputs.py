@@ -66,9 +66,7 @@ class Images:
         self.device = device
         self.workers = _default_workers() if workers is None else workers
         if images.pixels is None:  # a frozen trunk sees each image once
-            self._files = _Files(
-                images, _needed_side(config), keep=config.freeze == "none"
-            )
+            self._files = _Files(images, _needed_side(config), keep=config.freeze == "none")
         self._plain = v2.Compose(plain)
         if not config.augment:
             self._augmented = self._plain
