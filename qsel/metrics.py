@@ -42,23 +42,6 @@ def recall_at_k(
     return _recall(_same_class_neighbors(embeddings, labels, max(ks)), ks)
 
 
-def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
-    """What Recall@1 is made of: images and hits of each class, in order of the labels.
-
-    R@1 = Σ_c hits_c / Σ_c images_c; a bootstrap over the classes needs no more.
-
-    Example:
-        >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
-        >>> hits_by_class(x, torch.tensor([0, 0, 1, 1]))
-        {'images': [2, 2], 'R@1': [2, 1]}
-    """
-    _check_labels(embeddings, labels)
-    hit = _same_class_neighbors(embeddings, labels, 1)[:, 0].cpu()  # (N,)
-    _, dense, images = labels.cpu().unique(return_inverse=True, return_counts=True)
-    hits = torch.zeros_like(images).index_add_(0, dense, hit.long())
-    return {"images": images.tolist(), "R@1": hits.tolist()}
-
-
 def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
     """MAP@R: mean average precision over each sample's R nearest others.
 

@@ -28,6 +28,7 @@ from qsel.experiments.trunks import (
     split_trunk,
 )
 from qsel.model import EmbeddingModel, Head
+from qsel.search import nearest_others
 
 NMI_SEEDS = range(5)
 Inputs = Images | Activations | Features
@@ -187,3 +188,20 @@ def evaluate(
         dtype=torch.float64,
     )
     return found | {"NMI": nmi.mean().item(), "NMI sd": nmi.std().item()}
+
+
+def hits_by_class(embeddings: Tensor, labels: Tensor) -> dict[str, list[int]]:
+    """What Recall@1 is made of: images and hits of each class, in order of the labels.
+
+    R@1 = Σ_c hits_c / Σ_c images_c; a bootstrap over the classes needs no more.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
+        >>> hits_by_class(x, torch.tensor([0, 0, 1, 1]))
+        {'images': [2, 2], 'R@1': [2, 1]}
+    """
+    labels = labels.cpu()
+    hit = labels[nearest_others(embeddings, 1)[:, 0].cpu()] == labels  # (N,)
+    _, dense, images = labels.unique(return_inverse=True, return_counts=True)
+    hits = torch.zeros_like(images).index_add_(0, dense, hit.long())
+    return {"images": images.tolist(), "R@1": hits.tolist()}

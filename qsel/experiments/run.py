@@ -19,6 +19,7 @@ from qsel.experiments.network import (
     best_device,
     embed,
     evaluate,
+    hits_by_class,
     prepare,
     trunk_features,
 )
@@ -33,7 +34,7 @@ from qsel.experiments.record import (
 )
 from qsel.experiments.rows import UNTRAINED, comparable
 from qsel.experiments.training import Trained, train
-from qsel.metrics import KS, hits_by_class
+from qsel.metrics import KS
 
 
 @dataclass(frozen=True)

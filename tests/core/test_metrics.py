@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from qsel import map_at_r, nmi, recall_at_k
-from qsel.metrics import hits_by_class, retrieval
+from qsel.experiments.network import hits_by_class
+from qsel.metrics import retrieval
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
