@@ -200,9 +200,6 @@ def combined_loss(
     return joint + global_weight / batch * whole
 
 
-# --- what the formulas are made of, and what is refused ---------------------------
-
-
 def _widen(x: Tensor) -> Tensor:
     """Half precision to float32: squares of 1e3 overflow float16."""
     return x if x.dtype == torch.float64 else x.float()

@@ -3,7 +3,7 @@
 All three ask the same question of the same space: do images of one fine class lie
 together? They take embeddings (N, D), floating point, and integer labels (N,), and
 return fractions from 0 to 1. A query is left out of its neighbours by its index.
-Embeddings or labels that do not fit raise ValueError.
+Embeddings, labels or K that do not fit raise ValueError.
 """
 
 import math
@@ -27,10 +27,6 @@ def recall_at_k(
     """Recall@K: the share of samples with one of their class among the K nearest.
 
     R@K = (1/N) Σ_i 1[some of the K nearest others of i shares its label] (§4), by K.
-    This is not precision at K.
-
-    Raises:
-        ValueError: a K that is not from 1 to N - 1.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.1], [0.3], [5.0]])
@@ -47,11 +43,7 @@ def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
 
     With R the number of others of the sample's class and P(i) the precision among its
     i nearest: MAP@R = mean over samples of (1/R) Σ_{i=1..R} P(i) · 1[i-th is of the
-    class] (Musgrave et al. 2020). Samples alone in their class have no R and are left
-    out.
-
-    Raises:
-        ValueError: every class has a single sample.
+    class] (Musgrave et al. 2020). Samples alone in their class are left out.
 
     Example:
         >>> map_at_r(torch.tensor([[0.0], [0.1], [9.0]]), torch.tensor([0, 0, 1]))

@@ -91,9 +91,6 @@ RULES = {
 }
 
 
-# --- what the rules are made of -------------------------------------------------------
-
-
 def _negative(r: References) -> Tensor:
     if r.rule.negative == "random":
         return r.hierarchy.draw_negative(r.fine, r.u[2])
@@ -147,8 +144,6 @@ def _sibling_classes(r: References, own_rule: str) -> tuple[Slices, Slices]:
         return coarse_class, (r.place, r.place + 1)
     return coarse_class, r.hierarchy.fine_slice(r.fine)
 
-
-# --- the way in -----------------------------------------------------------------------
 
 METHODS = tuple(RULES)
 

@@ -92,9 +92,8 @@ class QuadrupletSelector:
         Raises:
             ValueError: there are no embeddings yet, or a reference cannot be one.
         """
-        return complete(
-            self.hierarchy, self.gallery, references, self.rule, self.generator
-        )
+        own = self.rule, self.generator
+        return complete(self.hierarchy, self.gallery, references, *own)
 
 
 def _check_update(gallery: Tensor, samples: Tensor, embeddings: Tensor) -> None:
