@@ -252,7 +252,7 @@ def test_the_verdict_follows_the_record(two):
     assert said.startswith(
         "The row's own setting is ahead of “without the global loss”"
     )
-    assert "10.00 points" in said and "over 2 classes" in said
+    assert "10.00 points" in said and "over 3 seeds and 2 classes" in said
     path = two / "all" / "no_global" / "method2-seed1" / "record.json"
     record = json.loads(path.read_text())
     record["metrics"]["R@1"], record["by_class"]["R@1"] = 0.95, [95, 95]

@@ -6,7 +6,7 @@ import tiny
 import torch
 
 from qsel.data import ImageSet, ZeroShot
-from qsel.experiments import network, rows, training
+from qsel.experiments import batches, network, rows, training
 from qsel.experiments.config import ROW_SETTINGS, preset
 from qsel.experiments.frozen import Features
 from qsel.experiments.network import embed, evaluate, trunk_features
@@ -251,7 +251,7 @@ def test_the_selection_sees_the_whole_training_set(data, monkeypatch):
         calls.append((gallery, references))
         return select_quadruplets(gallery, fine, coarse, references, *rest, **switches)
 
-    monkeypatch.setattr(rows, "select_quadruplets", watched)
+    monkeypatch.setattr(batches, "select_quadruplets", watched)
     train(data, tiny.frozen(epochs=1, batch=4, refresh=4))  # 9 steps: 4 + 4 + 1
     assert [len(references) for _, references in calls] == [16, 16, 4]
     seen = torch.cat([references for _, references in calls])
