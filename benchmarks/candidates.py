@@ -90,14 +90,6 @@ PEERS = {
     ),
 }
 ALL = OURS | RECALL | PEERS
-# Of the floor, where embeddings vary in few directions; and where few do not help.
-FEW_DIRECTIONS = {
-    ("trained-like", "method2"): 0.5,
-    ("trained-like", "method1"): 0.7,
-    ("trained-like", "recall"): 0.6,
-    **{(k, "method2"): 0.6 for k in ("steep", "collapsed", "identical")},
-    ("two far clusters", "method2"): 1.1,
-}
 
 
 # --- the right answer ------------------------------------------------------------

@@ -11,12 +11,10 @@ from benchmarks.measure import beside_floor, peak_memory, seconds
 METHOD = "method2"
 
 
-def with_n(
-    sizes: list[int], b: int, d: int, repeats: int, kind: str = "clustered"
-) -> Iterator[dict]:
+def with_n(sizes: list[int], b: int, d: int, repeats: int) -> Iterator[dict]:
     """Method 2 for a fixed number of references in galleries of several sizes."""
     for n in sizes:
-        inputs = regular(n, min(b, n), d, kind)
+        inputs = regular(n, min(b, n), d)
         found, _ = beside_floor(inputs, OURS[METHOD].run, repeats)
         memory = peak_memory(METHOD, inputs)
         yield {"n": n, "b": len(inputs.references), "d": d, **found, "memory": memory}

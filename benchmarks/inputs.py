@@ -12,8 +12,6 @@ from qsel.data.car_classes import car_classes
 from qsel.hierarchy import Hierarchy
 
 KINDS = ("clustered", "random")
-# By how much they vary in which directions.
-SPECTRA = ("trained-like", "steep", "collapsed", "identical", "two far clusters")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,27 +88,16 @@ def draw(fine: Tensor, coarse_of_fine: Tensor, kind: str, d: int) -> Tensor:
         coarse_of_fine: (F,).
         kind: "random", every direction alike; or "clustered", a direction for each
             coarse class, a smaller one for each fine class and one for each sample.
-            Of ``SPECTRA``: "trained-like" ones are clustered, and direction i varies
-            as i^-0.9; "steep" ones vary so without classes; "collapsed" ones lie at
-            their class, "identical" ones all at one point; "two far clusters" are
-            random but for one direction that holds nearly all variance.
         d: D.
     """
     generator = torch.Generator().manual_seed(2)
     x = torch.empty(len(fine), d).normal_(generator=generator)
-    if kind in ("clustered", "trained-like", "collapsed"):
+    if kind == "clustered":
         above = torch.randn(int(coarse_of_fine.max()) + 1, d, generator=generator)
         own = torch.randn(len(coarse_of_fine), d, generator=generator)
         centres = above[coarse_of_fine] + 0.8 * own  # (F, D)
-        spread = 1e-3 if kind == "collapsed" else 1.0
         for part in torch.arange(len(fine)).split(65_536):
-            x[part] = spread * x[part] + centres[fine[part]]
-    if kind in ("trained-like", "steep"):
-        x *= torch.arange(1, d + 1).pow(-0.9)
-    if kind == "identical":
-        x[1:] = x[0]
-    if kind == "two far clusters":
-        x[:, 0] += 1000 * (fine % 2)
+            x[part] += centres[fine[part]]
     for part in x.split(65_536):
         part.copy_(normalize(part))
     return x

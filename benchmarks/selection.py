@@ -21,16 +21,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import gpu, growth, steps
-from benchmarks.candidates import (
-    ALL,
-    FEW_DIRECTIONS,
-    OURS,
-    PEERS,
-    RECALL,
-    SAMPLE,
-    Candidate,
-    right,
-)
+from benchmarks.candidates import ALL, OURS, PEERS, RECALL, SAMPLE, Candidate, right
 from benchmarks.inputs import KINDS, Inputs, cars196, regular
 from benchmarks.measure import beside_floor, peak_memory
 from qsel.data.files import written_whole
@@ -43,7 +34,6 @@ WHOLE = dict(
     **dict(d=1024, share=1, repeats=3, peer_repeats=1, triplets=(256, 512, 1024)),
     **dict(source="synthcars", settings={}, epochs=2),
     **dict(growth_d=256, sizes=(8_000, 60_000, 500_000), references=(512, 2048)),
-    **dict(trained_sizes=(100_000, 1_000_000), trained_b=2048, copies=20_000),
     **dict(large=60_000, counts=(128, 512, 2048, 8192)),
     **dict(million=1_000_000, million_d=128, asked=1000, probes=(8, 32, 128)),
     **dict(gpu_sizes=(8_000, 60_000, 1_000_000), gpu_d=1024, gpu_b=8_000),
@@ -56,7 +46,6 @@ TINY = dict(
     source="synthcars?images_per_model=2&size=16",
     settings=dict(weights=None, image_size=16, resize=16, embedding_dim=16),
     **dict(epochs=1, growth_d=16, sizes=(400, 800), references=(32,)),
-    **dict(trained_sizes=(400, 800), trained_b=32, copies=400),
     **dict(large=400, counts=(16, 64)),
     **dict(million=2_000, million_d=16, asked=50, probes=(1, 4)),
     **dict(gpu_sizes=(400, 800), gpu_d=16, gpu_b=64),
@@ -116,13 +105,9 @@ def cpu_parts(sizes: dict) -> dict[str, Iterator[dict]]:
     s = SimpleNamespace(**sizes)
     return {
         "selection": _selection(s),
-        "spectra": _spectra(s),
         "peers": _peers(s),
         "steps": _steps(s),
         "growth_n": _growth_n(s),
-        "growth_trained": growth.with_n(
-            *(s.trained_sizes, s.trained_b, s.d, s.peer_repeats, "trained-like")
-        ),
         "growth_b": growth.with_b(s.large, s.counts, s.growth_d, s.peer_repeats),
         "approximate": _approximate(s),
     }
@@ -164,16 +149,6 @@ def _selection(s: SimpleNamespace) -> Iterator[dict]:
         inputs = replace(inputs, references=everyone)
         for name, candidate in RECALL.items():
             yield _row(name, candidate, inputs, kind, s.repeats, s)
-
-
-def _spectra(s: SimpleNamespace) -> Iterator[dict]:
-    for (kind, name), target in FEW_DIRECTIONS.items():
-        inputs = cars196("test" if name in RECALL else "train", kind, s.d, s.share)
-        if kind == "identical":
-            inputs = regular(s.copies, s.copies, s.d, kind)
-        if name in RECALL:
-            inputs = replace(inputs, references=torch.arange(len(inputs.fine)))
-        yield _row(name, replace(ALL[name], target=target), inputs, kind, s.repeats, s)
 
 
 def _peers(s: SimpleNamespace) -> Iterator[dict]:

@@ -1,10 +1,10 @@
-"""Exact nearest neighbours at the speed of a matrix product, or faster.
+"""Exact nearest neighbours at the speed of a matrix product.
 
-A product of all D numbers, or of a few that stand for them, bounds every distance from
-below. Pairs that a few true distances do not rule out by it are measured, in doubt
-directly in float64, and ties go to the lowest index. So all answers are those of
-float64 brute force. Where rounding leaves many pairs, the product is repeated in
-float64, and copies of one vector are compared once. Nothing of size N × N is held.
+One product, |b|² - 2ab, nominates: whatever its rounding bound cannot rule out is
+measured directly in float64, and ties go to the lowest index. So all answers are those
+of float64 brute force. Where rounding leaves many candidates in doubt, the product is
+repeated in float64, and copies of one vector are compared once. Nothing of size N × N
+is held, and of a large gallery no second copy.
 """
 
 import math
@@ -12,13 +12,14 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from qsel.gallery import HOLD_BYTES, MEASURED, Gallery, Points, Slices, ranks
+from qsel.gallery import Gallery, Points, Slices, ranks
 from qsel.vectors import product, rounding, squared_distances
 
-BLOCK_BYTES = 16 << 20  # one (rows, columns) block of approximate distances
+BLOCK_BYTES = 32 << 20  # one (rows, columns) block of approximate distances
 PAIRS = 1 << 21  # candidates that wait for a decision
-ROWS, QUERIES = 512, 8192  # most rows of a block, and most that one call should have
+ROWS, QUERIES = 1024, 8192  # most rows of a block, and most that one call should have
 TILE = 64  # columns whose minimum is looked at first
 FEW = 32  # candidates a row whose measuring costs little beside the product
 
@@ -31,96 +32,38 @@ def nearest(
     Places in ``skip`` are not looked at, which is fastest where equal slices stand
     together. Where there are fewer than k the rest is -1.
     """
-    skip = skip or (torch.zeros_like(q.which),) * 2
-    most = len(q) * max(k * FEW // 8, len(gallery) // MEASURED)
-    if (short := gallery.shorten(q, k, skip)) is not None:
-        if (chosen := _nearest(gallery, short, k, skip, most)) is not None:
-            return chosen
-        gallery.short = None
-    if (chosen := _nearest(gallery, q, k, skip, most)) is None:
-        thin, (skip,) = gallery.without_copies(k, skip)
-        chosen = _nearest(thin, gallery.in_float64(q), k, skip)
-    return chosen
-
-
-def _nearest(gallery, q, k, skip, most=math.inf) -> Tensor | None:
-    """The same, by the numbers that these points have; none if too much is left.
-
-    Pairs whose bound is beyond the k-th of a few true distances are out. Of the others
-    no more than ``most`` are measured.
-    """
-    x, (start, stop), n = q.x, skip, len(gallery)
-    rows = max(1, min(ROWS, BLOCK_BYTES // x.itemsize, len(q)))
-    step = min(BLOCK_BYTES // rows, HOLD_BYTES // x.shape[1]) // x.itemsize
-    step = max(1, min(n, step))
-    space = x.new_empty(rows * (step + TILE))
-    # What a bound of |a - b|² lacks: |a|², less what rounding may have added.
-    lacks = (1 - 2 * rounding(x.dtype, x.shape[1])[0]) * q.squares[:, None]
-    limits = q.squares.new_full((len(q), k), torch.inf)  # the k lowest distances
-    found = []  # pairs: row, place, distance
+    start, stop = skip or (torch.zeros_like(q.which),) * 2
+    dtype, n = q.x.dtype, len(gallery)
+    few = n if dtype == torch.float64 else max(4 * k, n // FEW)
+    step = gallery.step(dtype)
+    rows = max(1, min(ROWS, BLOCK_BYTES // (step * dtype.itemsize), len(q)))
+    space = q.x.new_empty(rows * (step + TILE))
+    limits = q.x.new_full((len(q), k), torch.inf)  # the k lowest upper bounds
+    left = torch.zeros_like(q.which)  # candidates of rows that wait for float64
+    found, waiting, looked = [], 0, False
     for first in range(0, n, step):
-        columns = gallery.columns(first, first + step, q)
+        columns = gallery.columns(first, first + step, dtype)
         for i, j in _blocks(start, stop, rows):
-            own = slice(i, j)
-            here = start[own] - first, stop[own] - first
-            tiles, lowest = _lower_bounds(x[own], *columns, here, k, space)
-            # The lowest of the k lowest tiles first: they lower the limits.
-            low, t = lowest.topk(min(k, lowest.shape[1]), largest=False)
-            limit = _rounded_up(limits[own, -1:] - lacks[own], x.dtype)
-            row, rank = (low <= limit).nonzero(as_tuple=True)
-            t = t[row, rank]
-            column = tiles[row, t].argmin(1)
-            tiles[row, t, column] = torch.inf
-            place = first + t * tiles.shape[2] + column
-            d = _measure(gallery, q[own], row, place)
-            found.append((row + i, place, d))
-            upper = limits.new_full(low.shape, torch.inf)
-            upper[row, rank] = d
-            upper = torch.cat([limits[own], upper], 1)
-            limits[own] = upper.topk(k, largest=False).values
-            # Then all the others, in tiles whose minimum keeps to the limit.
-            limit = _rounded_up(limits[own, -1:] - lacks[own], x.dtype)
-            row, t = (lowest <= limit).nonzero(as_tuple=True)
-            hit, column = (tiles[row, t] <= limit[row]).nonzero(as_tuple=True)
-            row, place = row[hit], first + t[hit] * tiles.shape[2] + column
-            if (most := most - len(row)) < 0:
-                return None
-            found.append((row + i, place, _measure(gallery, q[own], row, place)))
-            if sum(len(row) for row, *_ in found) > PAIRS:
-                found = [_rank(gallery, found, len(q), k)[1]]
-    return _rank(gallery, found, len(q), k)[0]
-
-
-def _lower_bounds(x, y, squares, skip, k, space) -> tuple[Tensor, Tensor]:
-    """(B, T, tile) lower bounds |b|² - 2ab of M distances, and (B, T) their minima.
-
-    The product, written into ``space``, with each column's slack taken off; |a|² is
-    lacking. What is skipped, and what fills the last tile, is infinitely far.
-    """
-    m, dtype = len(y), x.dtype
-    # A power of two, so that a row has at least eight tiles for each of the k.
-    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
-    width = tile * math.ceil(m / tile)
-    relative, absolute = rounding(dtype, x.shape[1])
-    d = space[: len(x) * width].view(len(x), width)
-    start, stop = (place.clamp(0, m) for place in skip)
-    lo = int(start.max())  # all rows skip what is from here …
-    hi = max(lo, int(stop.min()))  # … to there
-    bias = ((1 - 2 * relative) * squares - absolute).to(dtype)
-    product(x, y[:lo], bias[:lo], d[:, :lo])
-    product(x, y[hi:], bias[hi:], d[:, hi:m])
-    d[:, lo:hi] = d[:, m:] = torch.inf
-    for i, j, s, e in _runs(start, stop):
-        d[i:j, s:e] = torch.inf
-    tiles = d.unflatten(1, (-1, tile))
-    return tiles, tiles.amin(2)
-
-
-def _rounded_up(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """No less than float64 x, and finite."""
-    largest = torch.finfo(dtype).max
-    x = x.clamp_max(largest).to(dtype)
-    return x.nextafter(torch.full_like(x, largest))
+            slices = start[i:j] - first, stop[i:j] - first
+            row, place, *bounds, many = _nominate(
+                q[i:j], columns, slices, limits[i:j], few, space
+            )
+            found.append((row + i, place + first, *bounds))
+            left[i:j] += many
+            waiting += len(row) + int(many.sum())
+            if waiting > max(n, FEW * len(q)) and not looked:
+                looked = True
+                thin, (skip,) = gallery.without_copies(k, (start, stop))
+                if thin is not gallery:
+                    return nearest(thin, q, k, skip)
+            if waiting > PAIRS:
+                found = [_best(gallery, q, found, limits)[1]]
+                waiting = len(found[0][0])
+    chosen, _ = _best(gallery, q, found, limits)
+    if len(again := left.nonzero().squeeze(1)):
+        skip = start[again], stop[again]
+        chosen[again] = nearest(gallery, gallery.in_float64(q[again]), k, skip)
+    return chosen
 
 
 def choose(
@@ -156,7 +99,9 @@ def choose(
     return chosen
 
 
-def _choose(gallery, q, among, without, radius, around, furthest, most=math.inf):
+def _choose(
+    gallery, q, among, without, radius, around, furthest, most=math.inf
+) -> Tensor | None:
     """The same for some points; none where more pairs than ``most`` are in doubt."""
     d, error = _distances(gallery, q, *among)  # (B, M)
     place = among[0][:, None] + torch.arange(d.shape[1], device=d.device)
@@ -171,7 +116,7 @@ def _choose(gallery, q, among, without, radius, around, furthest, most=math.inf)
         allowed &= gap > 0
         if len(row) > most:
             return None
-        exact = _measure(gallery, centre, row, place[row, column])
+        exact = _measure(gallery, centre, row, gallery.order[place[row, column]])
         allowed[row, column] = exact > radius[row]
     d = (-d if furthest else d).masked_fill(~allowed, torch.inf)
     # Nothing is better than this for certain, and who cannot reach it is out.
@@ -179,30 +124,108 @@ def _choose(gallery, q, among, without, radius, around, furthest, most=math.inf)
     row, column = ((d - error <= best) & allowed).nonzero(as_tuple=True)
     if len(row) > most:
         return None
-    place, d = place[row, column], q.squares.new_zeros(len(row))
-    doubt = (row.bincount()[row] > 1).nonzero().squeeze(1)  # who is alone is best
-    d[doubt] = _measure(gallery, q, row[doubt], place[doubt])
-    d = -d if furthest else d
-    return _rank(gallery, [(row, place, d)], len(q), 1)[0][:, 0]
+    zero = q.squares.new_zeros(len(q))  # all that is left of a row is in doubt
+    sign = -1 if furthest else 1
+    chosen, _ = _rank(gallery, q, row, place[row, column], zero[row], zero, 1, sign)
+    return chosen[:, 0]
 
 
-def _rank(gallery: Gallery, found: list, rows: int, k: int) -> tuple[Tensor, tuple]:
-    """(B, k) the best samples of pairs (row, place, d), or -1; and the best pairs."""
-    row, place, d = (torch.cat(parts) for parts in zip(*found, strict=True))
-    sample = gallery.order[place]
-    order = sample.argsort(stable=True)  # by row, then distance, then index
-    order = order[d[order].argsort(stable=True)]
-    order = order[row[order].argsort(stable=True)]
-    rank = ranks(row[order])
-    order, rank = order[rank < k], rank[rank < k]
-    chosen = row.new_full((rows, k), -1)
-    chosen[row[order], rank] = sample[order]
-    return chosen, (row[order], place[order], d[order])
+def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
+    """What the bound cannot rule out among (M,) columns: rows, columns, bounds.
+
+    The product, written into ``space``, comes with each column's slack taken off: a
+    lower bound, up to what is common to its row. Limits (B, k), the lowest upper
+    bounds, are lowered, and only tiles whose minimum reaches them are looked into. A
+    row of more than ``few`` candidates is left: (B,) their number; its limit is -inf.
+    """
+    x, squares = columns
+    k, m, dtype = limits.shape[1], len(x), x.dtype
+    # A power of two, so that a row has at least eight tiles for each of the k.
+    tile = min(TILE, 1 << max(0, (m // (8 * k)).bit_length() - 1))
+    width = tile * math.ceil(m / tile)
+    relative, absolute = rounding(dtype, x.shape[1])
+    slack = 2 * relative * squares + absolute  # (M,)
+    d = space[: len(q) * width].view(len(q), width)
+    start, stop = (place.clamp(0, m) for place in skip)
+    lo = int(start.max())  # all rows skip what is from here …
+    hi = max(lo, int(stop.min()))  # … to there
+    bias = (squares - slack).to(dtype)
+    product(q.x, x[:lo], bias[:lo], d[:, :lo])
+    product(q.x, x[hi:], bias[hi:], d[:, hi:m])
+    d[:, lo:hi] = d[:, m:] = torch.inf
+    for i, j, s, e in _runs(start, stop):
+        d[i:j, s:e] = torch.inf
+    tiles = d.unflatten(1, (-1, tile))
+    lowest = tiles.amin(2)  # (B, T)
+    reach = pad((2 * slack).to(dtype), (0, width - m)).view(-1, tile).amax(1)
+    own = (2 * relative * q.squares).to(dtype)[:, None]
+    upper = torch.cat([limits, lowest + reach + own], 1)
+    if k == 1:
+        limits.copy_(upper.amin(1, keepdim=True))
+    else:
+        limits.copy_(upper.topk(k, largest=False).values)
+    limit = limits[:, -1:].clamp_max(torch.finfo(dtype).max)
+    opened = lowest <= limit
+    many = torch.zeros_like(q.which)
+    if 4 * int(opened.sum()) > opened.numel():
+        count = (d <= limit).sum(1)
+        many = count.where(count > few, 0)
+        limits[many > 0] = -torch.inf
+        opened &= (many == 0)[:, None]
+    row, t = opened.nonzero(as_tuple=True)
+    low = tiles[row, t]  # (open tiles, tile)
+    hit, column = (low <= limit[row]).nonzero(as_tuple=True)
+    low, row, column = low[hit, column], row[hit], t[hit] * tile + column
+    return row, column, low, slack[column], many
 
 
-def _measure(gallery: Gallery, q: Points, row: Tensor, place: Tensor) -> Tensor:
+def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
+    """(B, k) the best samples of what was found, and what was found of them."""
+    row, place, low, slack = (torch.cat(parts) for parts in zip(*found, strict=True))
+    k, own = limits.shape[1], rounding(q.x.dtype, q.x.shape[1])[0] * q.squares
+    # The k-th lowest upper bound of single samples; that of tiles was higher.
+    high = low + 2 * (slack + own[row])
+    by_high = high.argsort()
+    by_high = by_high[row[by_high].argsort(stable=True)]
+    last = by_high[ranks(row[by_high]) == k - 1]
+    limits[row[last], -1] = limits[row[last], -1].minimum(high[last].to(low.dtype))
+    kept = low <= limits[row, -1]
+    row, place, low, slack = row[kept], place[kept], low[kept], slack[kept]
+    error = own.scatter_reduce(0, row, slack, "amax", include_self=False) + own
+    chosen, pair = _rank(gallery, q, row, place, low + slack, error, k)
+    pair = pair[pair >= 0]
+    return chosen, (row[pair], place[pair], low[pair], slack[pair])
+
+
+def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
+    """(B, k) the best samples of some pairs, and which pairs they are; or -1.
+
+    Only pairs are measured that d (P,), off by up to a row's error (B,), leaves in
+    doubt. Sign -1 prefers the furthest.
+    """
+    by_d = d.argsort(stable=True)
+    by_d = by_d[row[by_d].argsort(stable=True)]
+    row, d, sample = row[by_d], d[by_d], gallery.order[place[by_d]]
+    # Neighbours in this order are apart for certain, or belong to one group.
+    apart = torch.ones_like(row, dtype=torch.bool)
+    apart[1:] = (row[1:] != row[:-1]) | (d[1:] - d[:-1] > 2 * error[row[1:]])
+    group = apart.cumsum(0)
+    doubt = (group.bincount()[group] > 1).nonzero().squeeze(1)
+    exact = q.squares.new_zeros(len(row))
+    exact[doubt] = sign * _measure(gallery, q, row[doubt], sample[doubt])
+    order = sample.argsort(stable=True)  # by group, then distance, then index
+    order = order[exact[order].argsort(stable=True)]
+    order = order[group[order].argsort(stable=True)]
+    rank = ranks(row)  # the order changes no row
+    kept = rank < k
+    chosen, pair = row.new_full((2, len(q), k), -1)
+    chosen[row[kept], rank[kept]] = sample[order[kept]]
+    pair[row[kept], rank[kept]] = by_d[order[kept]]
+    return chosen, pair
+
+
+def _measure(gallery: Gallery, q: Points, row: Tensor, samples: Tensor) -> Tensor:
     """(P,) squared distances of pairs, directly and in float64."""
-    samples = gallery.order[place]
     return squared_distances(q.given, q.which[row], gallery.embeddings, samples)
 
 
@@ -216,7 +239,7 @@ def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
     error = torch.zeros_like(d)
     relative, absolute = rounding(dtype, q.x.shape[1])
     for i, j, s, e in _runs(start, stop):
-        x, squares = gallery.columns(s, e, q)
+        x, squares = gallery.columns(s, e, dtype)
         part, own = d[i:j, : e - s], q.squares[i:j, None]
         product(q.x[i:j], x, squares.to(dtype), part)
         part += own
@@ -234,11 +257,18 @@ def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
 
 
 def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
-    """Rows i … j-1 in blocks of ``most``; where many skip the same, with these."""
-    runs = _runs(start, stop)
-    if 64 * len(runs) > len(start):
-        runs = [(0, len(start))]
-    return [(i, min(j, i + most)) for b, j, *_ in runs for i in range(b, j, most)]
+    """Rows in blocks of ``most``; where many skip the same, in blocks of their own."""
+    blocks, begin = [], 0
+    for i, j, *_ in _runs(start, stop):
+        if begin < i and (j - begin > most or j - i >= most / 2):
+            blocks.append((begin, i))
+            begin = i
+        while j - begin >= most / 2:
+            blocks.append((begin, min(j, begin + most)))
+            begin = blocks[-1][1]
+    if begin < len(start):
+        blocks.append((begin, len(start)))
+    return blocks
 
 
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:

@@ -9,7 +9,6 @@ from hypothesis import settings
 # Shared machines make a single example slow now and then; that is no failure.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
-settings.register_profile("many", deadline=None, max_examples=20_000, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # The tensors here are tiny: a second thread costs more than it brings.

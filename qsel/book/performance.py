@@ -17,7 +17,6 @@ from pandas.io.formats.style import Styler
 from qsel.book.figures.outcomes import as_code, show_table
 
 MEMORY = 256 << 20  # target: bytes above the gallery, at any N
-GROWN = 0.25  # target: of the floor, in large galleries of trained-like embeddings
 LOOP = 0.95  # target: training with selection by a plain loop, in images/s
 
 
@@ -67,15 +66,10 @@ def targets(record: dict, gpu: dict | None = None) -> pd.DataFrame:
         gpu: of a GPU, may be empty.
     """
     rows = []
-    for row in record.get("selection", []) + record.get("spectra", []):
+    for row in record.get("selection", []):
         if row["target"] is not None:
             work = f"{row['title']}, {row['embeddings']} embeddings"
             rows.append((work, "× floor", row["target"], row.get("ratio")))
-    for row in record.get("growth_trained", []):
-        work = (
-            f"Method 2, {row['n']:,} trained-like embeddings, {row['b']:,} references"
-        )
-        rows.append((work, "× floor", GROWN, row["ratio"]))
     for row in record.get("steps", []):
         work = f"Step with selection / with random, {row['preset']}"
         rows.append((work, "×", row["target"], row["ratio"]))

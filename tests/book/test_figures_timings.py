@@ -1,6 +1,5 @@
 """The plots of the page on speed hold every point of the record."""
 
-import numpy as np
 import pytest
 from bench_record import cpu
 from matplotlib.figure import Figure
@@ -41,17 +40,6 @@ def test_slopes_are_said():
     )
     assert len(said) == 3 and "B to the power 1.00" in said[2]
     assert timings.slope([1, 2, 4], [1, 4, 16]) == pytest.approx(2)
-
-
-def test_the_bound_rules_out_most_samples_and_never_the_nearest():
-    (axes,) = timings.bound_plane().axes
-    out, inside, circle, r, n = axes.lines
-    centre, radius = r.get_xydata()[0], np.ptp(circle.get_xdata()) / 2
-    for line, beyond in ((out, True), (inside, False)):
-        far = np.linalg.norm(line.get_xydata() - centre, axis=1) > radius
-        assert (far == beyond).all()
-    assert len(out.get_xdata()) > 5 * len(inside.get_xdata())
-    assert n.get_xydata()[0] in inside.get_xydata()
 
 
 def test_without_a_record():

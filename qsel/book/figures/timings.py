@@ -39,34 +39,6 @@ def peer_bars(record: dict) -> Figure:
     return figure
 
 
-def bound_plane() -> Figure:
-    """Drawn samples by two numbers each, and what a circle of these rules out."""
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=(150, 6)) * [3, 0.6, 0.5, 0.4, 0.3, 0.2] + [0, 1, 0, 0, 0, 0]
-    two = np.c_[x[:, 0], np.linalg.norm(x[:, 1:], axis=1)]  # Pa and r, for one axis
-    r, others = np.abs(x[:, 0]).argmin(), np.arange(len(x))
-    others = others[others != r]
-    true, bound = (np.linalg.norm(a[others] - a[r], axis=1) for a in (x, two))
-    n, radius = others[true.argmin()], true.min()
-    inside = bound <= radius
-    figure = blank(6.4, 2.6)
-    axes = figure.subplots()
-    for kept, colour, label in (
-        (~inside, PEER, "ruled out by two numbers"),
-        (inside, OURS, "to be measured"),
-    ):
-        axes.plot(*two[others[kept]].T, "o", color=colour, markersize=4, label=label)
-    angle = np.linspace(0, 2 * np.pi, 200)
-    circle = two[r][:, None] + radius * np.array([np.cos(angle), np.sin(angle)])
-    axes.plot(*circle, color="black", lw=0.8, label="radius D(R, N)")
-    axes.plot(*two[r], "k*", markersize=10, label="R")
-    axes.plot(*two[n], "o", color="#bb5566", markersize=7, label="N")
-    axes.set(xlabel="first principal direction", ylabel="length of the rest")
-    axes.set(aspect="equal", ylim=(0, None))
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
 def growth_lines(record: dict) -> Figure:
     """Time by N and by B on logarithmic axes, and memory by N with its target."""
     if not record.get("growth_n"):
