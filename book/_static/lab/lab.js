@@ -244,8 +244,10 @@
       `[${pp} − ${pn} + 0.4]₊ = ${three(loss.gaps[0])}`,
       `[${pn} − ${n} + 0.3]₊ = ${three(loss.gaps[1])}`
     );
-    const sum = `${three(loss.joint)} + ${three(loss.global)} = ${three(loss.combined)}`;
-    return html + block(`(6) = ${one ? "(5)" : "mean of (5)"} + (3) = ${sum}`);
+    const share = one ? "" : ` / ${size}`;
+    const sum = `${three(loss.joint)} + ${three(loss.global)}${share} = ${three(loss.combined)}`;
+    const parts = one ? "(6) = (5) + (3)" : `(6)${share} = mean of (5) + (3)${share}`;
+    return html + block(`${parts} = ${sum}`);
   }
 
   // --- steps down the gradient -------------------------------------------------------

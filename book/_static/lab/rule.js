@@ -97,9 +97,9 @@ globalThis.QselLab ??= {};
   // Equations (5), (3) and (6) over a batch, without the class scores, and the gradient
   // of (6) with respect to every point.
   //
-  // quadruplets: [[R, P⁺, P⁻, N]]. (5) is the mean over the batch; the variances of (3)
-  // are biased, so those of a single quadruplet are 0.
-  function losses(points, quadruplets, globalWeight = 1) {
+  // quadruplets: [[R, P⁺, P⁻, N]]. (6) is divided by their number: the mean of (5) and a
+  // share of (3). Its variances are biased, so those of a single quadruplet are 0.
+  function losses(points, quadruplets) {
     const size = quadruplets.length;
     const mean = (values) => values.reduce((a, b) => a + b, 0) / size;
     const hinge = (z) => Math.max(0, z);
@@ -134,7 +134,7 @@ globalThis.QselLab ??= {};
       ];
       others.forEach((i, k) => {
         const ofGlobal = 2 * (distances[b][k] - means[k]) + slopes[k];
-        const slope = (ofJoint[k] + globalWeight * ofGlobal) / size; // in this distance
+        const slope = (ofJoint[k] + ofGlobal / size) / size; // in this distance
         if (distances[b][k] === 0) return; // no direction; torch takes 0 too
         ["x", "y"].forEach((axis, a) => {
           const unit = (points[r][axis] - points[i][axis]) / distances[b][k];
@@ -143,7 +143,7 @@ globalThis.QselLab ??= {};
         });
       });
     });
-    const combined = joint + globalWeight * global;
+    const combined = joint + global / size;
     return {
       distances, hinges, joint, means, variances, gaps, global, combined, gradient,
     };
