@@ -23,7 +23,8 @@ from qsel.experiments import rows
 from qsel.experiments.config import PRESETS, RATE_DIVISORS, ROW_SETTINGS, Config
 from qsel.experiments.network import best_device, embed, prepare
 from qsel.experiments.record import RESULTS_VERSION, alone_at, versions, writable
-from qsel.experiments.rows import QUADRUPLETS, ROWS
+from qsel.experiments.row_names import QUADRUPLETS, VARIANTS
+from qsel.experiments.rows import ROWS
 from qsel.experiments.run import Setup, describe, evaluable, untrained
 from qsel.experiments.training import TrainingError, train
 from qsel.experiments.winners import shared, winners
@@ -59,7 +60,7 @@ OWN: dict[str, Space] = {
     "triplet_global": {"margin": (0.04, 4)},  # between the means
     "proxy_anchor": {"margin": (4, 128)},  # α
     "multi_similarity": {"margin": (5, 200)},  # β
-} | dict.fromkeys(QUADRUPLETS, {"global_weight": (0.03, 30)})  # η
+} | dict.fromkeys(QUADRUPLETS + VARIANTS, {"global_weight": (0.03, 30)})  # η
 
 
 def untuned(preset_name: str, method: str, settings: Mapping = {}) -> Config:
