@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from qsel.book.verdicts import ablation_verdict
+from qsel.book.verdicts import words
 from qsel.experiments import ablations, table1
 from qsel.experiments.comparison import Comparison, compare, of_row
 from qsel.experiments.config import preset
@@ -39,9 +39,9 @@ def pairs(runs: pd.DataFrame) -> list[tuple[int, str, str]]:
     """(erratum, ablation, row) of all that was run for an erratum, by its number.
 
     Example:
-        >>> pairs(pd.DataFrame({"ablation": ["body9", "no_global", "summed"],
+        >>> pairs(pd.DataFrame({"ablation": ["body9", "no_global", "global_heavy"],
         ...                     "method": ["random", "method2", "method2"]}))
-        [(5, 'summed', 'method2'), (11, 'body9', 'random')]
+        [(5, 'global_heavy', 'method2'), (11, 'body9', 'random')]
     """
     found = [
         (SWITCHES[name].erratum, name, method)
@@ -75,7 +75,8 @@ def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
         erratum: its number.
     """
     lines = [
-        f"- {setting(name, method)}. {ablation_verdict(runs, base, name, method)}"
+        f"- {setting(name, method)} ({TITLES[method]}): "
+        f"{words(_compared(runs, base, name, method))}."
         for number, name, method in pairs(runs)
         if number == erratum
     ]

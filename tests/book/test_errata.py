@@ -9,7 +9,7 @@ import pytest
 
 from qsel.book import errata
 from qsel.book.errata import END, PAGE, effects, is_stale, measured, page, write
-from qsel.book.verdicts import ablation_verdict
+from qsel.book.verdicts import words
 from qsel.experiments import ablations, table1
 from qsel.experiments.comparison import compare, of_row
 from qsel.experiments.config import Config
@@ -85,7 +85,8 @@ def test_a_line_is_the_verdict_and_names_the_setting(recorded):
     line = measured(runs, base, 3)
     assert line.count("\n- ") == 1
     assert "`first_margin`: difference → derived" in line
-    assert ablation_verdict(runs, base, "margin_derived", "method2") in line
+    mine = of_row(runs[runs.ablation == "margin_derived"], "method2")
+    assert words(compare(mine, of_row(base, "method2"))) in line
 
 
 def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded, table):

@@ -17,16 +17,15 @@ from qsel.book.figures.outcomes import (
     ablation_dots,
     as_code,
     provenance,
-    show_ablation_verdicts,
     show_ablations,
+    show_differences,
     show_sources,
     show_summary,
     show_table,
-    show_verdicts,
     table_dots,
     training_curve,
 )
-from qsel.experiments.comparison import COMPARISONS, RIVALS
+from qsel.experiments.comparison import COMPARISONS, RIVALS, judge
 from qsel.experiments.row_names import ADDED
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES
 from qsel.experiments.switches import SWITCHES
@@ -83,7 +82,7 @@ def test_names_in_tables_are_text():
     html = show_table(frame, BAD_NAME).to_html()
     assert "<img" not in html and html.count("&lt;img src=x onerror") == 4
     assert ">1.23<" in html
-    html = show_ablations(ablated()).to_html()
+    html = show_ablations(ablated(), runs()).to_html()
     assert (
         "errata.html#erratum-" in html and "&lt;a" not in html and "&amp;" not in html
     )
@@ -222,14 +221,17 @@ def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
     assert table.loc[TITLES["method1"], "at the edge"] == "no"
 
 
-def test_verdicts_are_a_list_of_the_comparisons():
+def test_differences_are_a_table_of_what_was_run():
     frame = runs()
-    text = show_verdicts(frame, ("R@1", "NMI")).data
-    assert text.count("\n- ") + 1 == 2 * len(COMPARISONS)
-    assert show_verdicts(frame, pairs=RIVALS).data.count("\n- ") + 1 == 8
-    of_paper = frame[~frame.method.isin(ADDED)]  # nothing is said of what no one ran
-    assert show_verdicts(of_paper, pairs=RIVALS).data.count("\n- ") + 1 == 5
-    assert "Not run" in show_verdicts(frame.iloc[:0]).data
+    table = show_differences({"here": frame}, metrics=("R@1", "NMI")).data
+    assert len(table) == 2 * len(COMPARISONS)
+    assert set(table["runs"]) == {"here"}
+    row = table[(table["rows"] == "Method 2 − Method 1") & (table.metric == "R@1")]
+    gap = judge(frame, "method2", "method1")
+    assert row["points"].item() == f"{gap.difference:+.2f}"
+    of_paper = {"here": frame[~frame.method.isin(ADDED)]}
+    assert len(show_differences(of_paper, RIVALS).data) == 6  # not what no one ran
+    assert show_differences({"here": frame.iloc[:0]}).data == "Not run."
 
 
 def test_summary_of_nothing_says_so():
@@ -265,7 +267,7 @@ def test_provenance_counts_what_was_run():
 
 def test_the_table_of_ablations_links_to_the_errata():
     frame = ablated()
-    html = show_ablations(frame).to_html()
+    html = show_ablations(frame, runs()).to_html()
     assert 'href="../book/errata.html#erratum-3"' in html
     for name, method in (("margin_derived", "method2"), ("random_negative", "method1")):
         of_job = frame[(frame.ablation == name) & (frame.method == method)]
@@ -275,21 +277,4 @@ def test_the_table_of_ablations_links_to_the_errata():
 
 
 def test_tables_and_sentences_of_no_ablations():
-    assert "<tbody>" in show_ablations(pd.DataFrame()).to_html()
-    said = show_ablation_verdicts(pd.DataFrame(), pd.DataFrame()).data
-    assert "Not run" in said
-
-
-def test_a_sentence_for_each_ablation():
-    text = show_ablation_verdicts(ablated(), runs()).data
-    assert text.count("- “") + text.count("- The row's own") == 3
-    both = show_ablation_verdicts(ablated(), runs(), ("R@1", "NMI")).data
-    assert both.count("\n") + 1 == 6 and "in NMI" in both
-
-
-def test_ablations_against_another_row():
-    text = show_ablation_verdicts(
-        ablated(), runs(), names=["random_negative"], against="random"
-    ).data
-    assert text.count("Random Quadruplet Selection") == 2
-    assert "own setting" not in text and "m₁" not in text
+    assert "<tbody>" in show_ablations(pd.DataFrame(), pd.DataFrame()).to_html()

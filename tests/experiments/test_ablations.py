@@ -1,6 +1,5 @@
 """Ablations: what is asked for, what is run, and what the records then say."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import tiny
 
-from qsel.book.verdicts import ablation_verdict as verdict
 from qsel.experiments import ablations, table1
 from qsel.experiments import run as experiment
 from qsel.experiments.ablations import gather, jobs, run, run_folder, shown
@@ -57,7 +55,7 @@ def test_every_switch_changes_something_and_one_thing_at_a_time(name):
     for method in switch.rows:
         base = preset("frozen", method)
         changed = switch.changed(base)
-        assert changed or switch.options or switch.like
+        assert changed or switch.options or switch.shared
         other = base.with_settings(changed)  # refuses what is no setting
         # A row may have been tuned to just these, or a preset chosen just that.
         if name not in ("same_settings", "global_heavy"):
@@ -125,13 +123,14 @@ def test_jobs_follow_the_tuned_settings_of_their_row():
         assert job.settings["epochs"] == 2 * preset("frozen", job.method).epochs
 
 
-@pytest.mark.parametrize("of", ["frozen", "laptop"])
+@pytest.mark.parametrize("of", ["frozen", "upper", "laptop"])
 def test_rows_with_one_setting_differ_in_their_method_alone(of):
-    randoms = preset(of, "random")
-    for job in jobs("cars", of, ["same_settings", "random_negative_same"]):
-        other = preset(of, job.method).with_settings(job.settings)
-        negative = "random" if job.ablation == "random_negative_same" else "nearest"
-        assert other == replace(randoms, method=job.method, negative=negative)
+    configs = [
+        preset(of, job.method).with_settings(job.settings)
+        for job in jobs("cars", of, ["same_settings"])
+    ]
+    assert [config.method for config in configs] == list(QUADRUPLETS)
+    assert len({replace(config, method="random") for config in configs}) == 1
 
 
 def test_an_unknown_ablation_is_named():
@@ -246,34 +245,16 @@ def test_changes_are_paired_by_seed(two):
     assert fast["R@1 change"].to_dict() == pytest.approx(slow)
 
 
-def test_the_verdict_follows_the_record(two):
-    base = table1.gather(two / "own")
-    said = verdict(gather(two / "all", base), base, "no_global", "method2")
-    assert said.startswith(
-        "The row's own setting is ahead of “without the global loss”"
-    )
-    assert "10.00 points" in said and "over 3 seeds and 2 classes" in said
-    path = two / "all" / "no_global" / "method2-seed1" / "record.json"
-    record = json.loads(path.read_text())
-    record["metrics"]["R@1"], record["by_class"]["R@1"] = 0.95, [95, 95]
-    path.write_text(json.dumps(record))
-    changed = verdict(gather(two / "all", base), base, "no_global", "method2")
-    assert changed != said and "10.00 points" not in changed
-
-
 def test_without_the_rows_own_runs_nothing_is_claimed(two):
     base = table1.gather("nothing here")
     found = gather(two / "all", base)
     assert found["R@1 change"].isna().all()
-    said = verdict(found, base, "no_global", "method2")
-    assert "no common seeds, too few to tell" in said
 
 
 def test_nothing_recorded(tmp_path):
     base = table1.gather("nothing here")
     found = gather(tmp_path / "nothing", base)
     assert len(found) == 0 and shown(found) == []
-    assert "too few to tell" in verdict(found, base, "body9", "random")
 
 
 def test_a_folder_that_is_no_ablation_is_named(two):
@@ -283,8 +264,8 @@ def test_a_folder_that_is_no_ablation_is_named(two):
 
 
 def test_runs_of_another_version_do_not_compare(two):
-    write(two / "all" / "summed", "method2", 0, 0.5, code="b")
-    with pytest.raises(RunError, match=r"summed.*different results versions"):
+    write(two / "all" / "no_global", "method2", 3, 0.5, code="b")
+    with pytest.raises(RunError, match=r"different results versions"):
         gather(two / "all", table1.gather(two / "own"))
 
 

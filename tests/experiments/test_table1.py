@@ -11,8 +11,9 @@ import pytest
 import tiny
 
 from qsel.book.figures.outcomes import table_dots
-from qsel.book.verdicts import verdict
+from qsel.book.verdicts import words
 from qsel.experiments import table1
+from qsel.experiments.comparison import judge
 from qsel.experiments.config import CHOICES, PRESETS
 from qsel.experiments.record import Record, RunError
 from qsel.experiments.row_names import ADDED
@@ -207,7 +208,7 @@ def test_a_changed_record_changes_table_figure_and_sentence(tmp_path):
             "other rows": beside(runs).drop(TITLES["method2"]).to_csv(),
             "summary": summary(runs).loc[TITLES["method2"]].tolist(),
             "figure": sorted(dots.tolist()),
-            "sentence": verdict(runs, "method2", "method1"),
+            "sentence": words(judge(runs, "method2", "method1")),
         }
 
     before = page()

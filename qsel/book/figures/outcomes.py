@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,9 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from qsel.book.figures import SHORT, blank, sentence
-from qsel.book.verdicts import ablation_verdict, verdict
+from qsel.book.verdicts import p_value
 from qsel.experiments import ablations
-from qsel.experiments.comparison import COMPARISONS
+from qsel.experiments.comparison import COMPARISONS, compare, judge, of_row
 from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
@@ -76,24 +77,38 @@ def show_winners(preset_name: str, folder: Path) -> Styler:
     return show_table(words.rename(index=TITLES), "method")
 
 
-def show_verdicts(
-    runs: pd.DataFrame,
-    metrics: Sequence[str] = ("R@1",),
+def show_differences(
+    settings: Mapping[str, pd.DataFrame],
     pairs: Sequence[tuple[str, str]] = COMPARISONS,
-) -> Markdown:
-    """What the runs say of pairs of rows, as a list; by default of the paper's claim.
+    metrics: Sequence[str] = ("R@1",),
+) -> Styler | Markdown:
+    """How far one row is ahead of another, in every setting where both were run.
 
     Args:
-        runs: as ``qsel.experiments.table1.gather`` returns them, in percent.
-        metrics: columns to compare.
+        settings: title → runs, as ``qsel.experiments.table1.gather`` returns them.
         pairs: of methods.
+        metrics: columns to compare.
     """
-    if not len(runs):
-        return Markdown("Not run, so nothing can be said.")
-    rows = set(of_table(set(runs.method)))
-    pairs = [pair for pair in pairs if rows.issuperset(pair)]
-    lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
-    return Markdown("\n".join(lines))
+    lines = []
+    for (a, b), (title, runs), metric in product(pairs, settings.items(), metrics):
+        found = judge(runs, a, b, metric)
+        if found.interval is None:
+            continue
+        low, high = found.interval
+        lines.append(
+            {
+                "rows": f"{SHORT[a]} − {SHORT[b]}",
+                "runs": title,
+                "metric": metric,
+                "points": f"{found.difference:+.2f}",
+                "95 % interval": f"{low:.2f} to {high:.2f}",
+                "after Holm": p_value(found),
+                "clear": "yes" if found.clear else "no",
+            }
+        )
+    if not lines:
+        return Markdown("Not run.")
+    return show_table(pd.DataFrame(lines).set_index("rows"), "rows")
 
 
 def show_sources(runs: pd.DataFrame) -> Markdown:
@@ -144,11 +159,16 @@ def provenance(runs: pd.DataFrame) -> str:
     )
 
 
-def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> Styler:
+def show_ablations(
+    runs: pd.DataFrame, base: pd.DataFrame, where: str = "../book/errata.html"
+) -> Styler:
     """Every ablation that was run: its change of three metrics, mean ± sd over seeds.
+
+    The interval, over seeds and classes, and p are those of R@1, each judged by itself.
 
     Args:
         runs: as ``qsel.experiments.ablations.gather`` returns them.
+        base: the table's own runs.
         where: the page of errata, seen from the page that shows the table.
     """
     rows = []
@@ -157,48 +177,28 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
         switch = SWITCHES[name]
         number = switch.erratum
         anchor = f'<a href="{where}#erratum-{number}">{number}</a>' if number else "–"
+        found = compare(of_job, of_row(base, method))
+        interval = "–"
+        if found.interval:
+            low, high = found.interval
+            interval = f"{low:.2f} to {high:.2f}, {p_value(found)}"
         rows.append(
             {
                 "instead": switch.words,
                 "row": SHORT[method],
                 "erratum": anchor,
                 "seeds": len(of_job),
-                **{
-                    f"{metric} change": _signed(of_job[f"{metric} change"])
-                    for metric in ("R@1", "NMI", "MAP@R")
-                },
+                "R@1": _signed(of_job["R@1 change"]),
+                "95 % interval of R@1": interval,
+                "NMI": _signed(of_job["NMI change"]),
+                "MAP@R": _signed(of_job["MAP@R change"]),
             }
         )
     columns = ["instead", "row", "erratum", "seeds"]
-    columns += [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
+    columns += ["R@1", "95 % interval of R@1", "NMI", "MAP@R"]
     frame = pd.DataFrame(rows, columns=columns).set_index("instead")
     # The one column that is HTML, made here and not of names.
     return show_table(frame, "instead").format(subset=["erratum"])
-
-
-def show_ablation_verdicts(
-    runs: pd.DataFrame,
-    base: pd.DataFrame,
-    metrics: Sequence[str] = ("R@1",),
-    names: Sequence[str] = tuple(SWITCHES),
-    against: str | None = None,
-) -> Markdown:
-    """A sentence on each ablation that was run, as a list.
-
-    Args:
-        runs: as ``qsel.experiments.ablations.gather`` returns them.
-        base: the table's own runs.
-        metrics: columns to compare.
-        names: of the ablations.
-        against: the row of the table to compare with; by default each one's own.
-    """
-    lines = [
-        f"- {ablation_verdict(runs, base, name, method, metric, against)}"
-        for name, method in ablations.shown(runs)
-        for metric in metrics
-        if name in names
-    ]
-    return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
 
 
 # --- figures ---------------------------------------------------------------------
