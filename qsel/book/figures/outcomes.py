@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from qsel.book.figures import SHORT, blank, sentence
+from qsel.book.figures import SHORT, WIDTH, blank, sentence
 from qsel.book.verdicts import ablation_verdict, verdict
 from qsel.experiments import ablations
 from qsel.experiments.comparison import COMPARISONS
@@ -205,7 +205,7 @@ def show_ablation_verdicts(
 
 
 def training_curve(curve: pd.DataFrame) -> Figure:
-    """Loss over the epochs; of quadruplets also its parts, and the share without any.
+    """Loss over the epochs; of quadruplets also its parts.
 
     Args:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
@@ -213,24 +213,18 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     """
     if not len(curve):
         return sentence("not trained")
-    quadruplets = "zero" in curve
-    width = 8 if quadruplets else 4
-    figure = blank(width, 2.8)
-    left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
-    epochs = curve["epoch"]
-    look = {"marker": "."}  # an epoch alone is a point
-    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)", **look)
-    left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    if quadruplets:
-        hinges, whole = curve["distance"], curve["global"]
-        left.plot(
-            epochs, hinges, "--", color="#bb5566", label="two hinges of (5)", **look
-        )
-        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)", **look)
-        left.legend()
-        right[0].plot(epochs, 100 * curve["zero"], color="#004488", **look)
-        label = "quadruplets with zero hinges (%)"
-        right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
+    figure = blank(WIDTH, 3)
+    ax = figure.subplots()
+    for column, look, colour, label in (
+        ("loss", "-", "#004488", "all, equation (6)"),
+        ("distance", "--", "#bb5566", "two hinges of (5)"),
+        ("global", ":", "#7f7f7f", "global, (3)"),
+    ):
+        if column in curve:
+            of_epoch = curve["epoch"], curve[column]
+            ax.plot(*of_epoch, look, marker=".", color=colour, label=label)
+    ax.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
+    ax.legend()
     return figure
 
 
