@@ -117,24 +117,12 @@ def dots(panel):
 # --- figures ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_training_curve(epochs):
-    figure = training_curve(curve(epochs))
-    draw(figure)
-    left, right = figure.axes
-    drawn = left.lines[0].get_xydata()
-    assert np.allclose(drawn, curve(epochs)[["epoch", "loss"]])
-    assert np.allclose(right.lines[0].get_ydata(), 100 * curve(epochs)["zero"])
-    assert left.get_xlabel() == "epoch" and "%" in right.get_ylabel()
-    assert len(left.get_legend().get_texts()) == 3
-
-
-def test_training_curve_of_a_row_without_quadruplets():
-    figure = training_curve(curve(rival=True))
-    draw(figure)
-    (panel,) = figure.axes
-    assert np.allclose(panel.lines[0].get_xydata(), curve()[["epoch", "loss"]])
-    assert panel.get_legend() is None
+def test_training_curve_with_parts_for_quadruplets_alone():
+    for epochs, rival in ((1, False), (3, False), (3, True)):
+        (ax,) = training_curve(curve(epochs, rival)).axes
+        parts = ["loss"] if rival else ["loss", "distance", "global"]
+        for line, part in zip(ax.lines, parts, strict=True):
+            assert np.allclose(line.get_xydata(), curve(epochs)[["epoch", part]])
 
 
 def test_a_row_without_training_has_no_curve():

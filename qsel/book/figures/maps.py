@@ -234,7 +234,7 @@ def circle_on_a_map(
     edge = dict(facecolor="0.96", edgecolor="0.2", linestyle="--", linewidth=1.3)
     near.add_patch(Circle((x, y), radius, zorder=0, **edge))
     near.scatter(*xy[truly].T, s=80, facecolors="none", edgecolors="black")
-    reach = 1.3 * max(radius, *(xy[truly] - xy[r]).abs().flatten().tolist())
+    reach = 1.3 * max([radius, *(xy[truly] - xy[r]).abs().flatten().tolist()])
     near.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
     whole.indicate_inset_zoom(near, edgecolor="black")
     for role, i in (("R", r), ("N", n)):
