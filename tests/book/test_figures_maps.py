@@ -82,11 +82,3 @@ def test_the_map_rings_who_is_inside_and_counts():
         f"in both {len(inside & seem)}"
     )
     assert len(near.collections[-1].get_offsets()) == len(inside)
-
-
-def test_umap_repeats(monkeypatch):
-    # Plain Python for 12 points: compiling takes half a minute, and this five seconds.
-    numba = pytest.importorskip("numba")
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
-    first, second = (maps.umap_of(X[::2]) for _ in range(2))
-    assert first.shape == (12, 2) and torch.equal(first, second)
