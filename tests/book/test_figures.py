@@ -28,6 +28,7 @@ from qsel.book.figures import (
 from qsel.data.images import ImageSet
 from qsel.experiments.comparison import COMPARISONS
 from qsel.experiments.config import preset
+from qsel.experiments.table1 import MEASURED
 from qsel.experiments.trunks import build_trunk
 from qsel.hierarchy import Hierarchy
 from qsel.model import EmbeddingModel, Head
@@ -48,6 +49,7 @@ CHOSEN = {
     )
     for method in ("random", "method1", "method2")
 }
+SWITCH = "margin_derived"
 FOUR = torch.tensor([[0.0, 0.0], [1.0, 0.2], [0.45, -0.7], [-0.5, 0.45]])
 
 
@@ -69,9 +71,11 @@ def plane(*methods, fallback=False):
 
 
 def runs():
-    rows = [(m, seed) for m in figures.SHORT for seed in range(3)]
-    table = pd.DataFrame(rows, columns=["method", "seed"])
-    table["R@1"] = 40 + np.random.default_rng(0).normal(0, 2, len(table))
+    rows = [(m, seed, SWITCH) for m in figures.SHORT for seed in range(3)]
+    table = pd.DataFrame(rows, columns=["method", "seed", "ablation"])
+    for metric in MEASURED:
+        table[metric] = 40 + np.random.default_rng(0).normal(0, 2, len(table))
+        table[f"{metric} change"] = 5 * (table[metric] - 40)
     return table
 
 
@@ -108,6 +112,8 @@ EVERY = {
     "differences": lambda: objectives.paired_differences(runs(), COMPARISONS),
     "by rule": lambda: hinges.by_rule((curve(), "epoch", "loss")),
     "curve": lambda: outcomes.training_curve(curve()[:28]),
+    "table": lambda: outcomes.table_dots(runs()),
+    "ablations": lambda: outcomes.ablation_dots(runs()[-6:]),
     "peers": lambda: timings.peer_bars(cpu()),
     "growth": lambda: timings.growth_lines(cpu()),
 }
