@@ -3,7 +3,7 @@
 By true distances it is seen as it is; on a map it is not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
@@ -25,34 +25,6 @@ KINDS = {
 # How R, P⁺, P⁻ and N are drawn: marker, colour, and how far beside their line.
 LOOKS = {"R": ("o", "white", 0), "P⁺": ("o", "#0072b2", -0.15)}
 LOOKS |= {"P⁻": ("s", "#56b4e9", 0.15), "N": ("^", "#d55e00", 0)}
-
-
-def whole_classes(hierarchy: Hierarchy, most: int, first: Sequence[int] = ()) -> Tensor:
-    """Indices of a smaller set made of whole fine classes, in order: (M,) int64.
-
-    Takes the fine classes in ``first``, then one of every coarse class in turn, as
-    long as they fit; nothing is drawn at random.
-
-    Args:
-        hierarchy: labels of all samples.
-        most: samples that M may reach; only ``first`` may exceed it.
-        first: fine classes that are always taken.
-
-    Example:
-        >>> labels = Hierarchy.from_names(list("abcd"), list("xxyy"))
-        >>> whole_classes(labels, most=3).tolist()
-        [0, 1, 2]
-    """
-    parents = hierarchy.coarse_of_fine.tolist()
-    turns = [(parents[:f].count(c), c, f) for f, c in enumerate(parents)]
-    sizes = hierarchy.fine.bincount().tolist()
-    taken = list(dict.fromkeys(first))
-    total = sum(sizes[f] for f in taken)
-    for *_, f in sorted(turns):
-        if f not in taken and total + sizes[f] <= most:
-            taken.append(f)
-            total += sizes[f]
-    return torch.isin(hierarchy.fine, torch.tensor(taken)).nonzero().squeeze(1)
 
 
 def umap_of(embeddings: Tensor) -> Tensor:
@@ -208,7 +180,7 @@ def distances_from_r(
 def circle_on_a_map(
     xy: Tensor, embeddings: Tensor, labels: Hierarchy, r: int, n: int
 ) -> Figure:
-    """A map and, enlarged, the circle round R through N: who seems to be inside.
+    """A map with the circle round R through N: who seems to be inside, and who is.
 
     Rings mark those that are truly inside the hypersphere.
 
@@ -219,36 +191,34 @@ def circle_on_a_map(
         r: the reference.
         n: its negative.
     """
+    truly, seem = inside(embeddings, r, n), inside(xy, r, n)
+    figure = blank(WIDTH, 5)
+    ax = figure.subplots()
+    kinds = zip(KINDS.values(), _kinds(labels, r, n), strict=True)
+    for colour, member in reversed(list(kinds)):
+        ax.scatter(*xy[member].T, s=6, color=colour, rasterized=True)
+    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim(), xticks=[], yticks=[])
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.spines[:].set(visible=True, color="0.6")
     radius = float(torch.dist(xy[r], xy[n]))
-    truly = inside(embeddings, r, n)
-    seem = inside(xy, r, n)
-    figure = blank(WIDTH, 3.7)
-    whole, near = figure.subplots(1, 2)
-    kinds = list(zip(KINDS.values(), _kinds(labels, r, n), strict=True))
-    for ax, size in ((whole, 4), (near, 22)):
-        for colour, member in reversed(kinds):
-            ax.scatter(*xy[member].T, s=size, color=colour, rasterized=ax is whole)
-        ax.set(xticks=[], yticks=[], aspect="equal")
-        ax.spines[:].set(visible=True, color="0.6")
-    x, y = xy[r].tolist()
     edge = dict(facecolor="0.96", edgecolor="0.2", linestyle="--", linewidth=1.3)
-    near.add_patch(Circle((x, y), radius, zorder=0, **edge))
-    near.scatter(*xy[truly].T, s=80, facecolors="none", edgecolors="black")
-    reach = 1.3 * max([radius, *(xy[truly] - xy[r]).abs().flatten().tolist()])
-    near.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
-    whole.indicate_inset_zoom(near, edgecolor="black")
+    ax.add_patch(Circle(xy[r].tolist(), radius, zorder=0, **edge))
+    ax.scatter(*xy[truly].T, s=70, facecolors="none", edgecolors="black", linewidths=1)
     for role, i in (("R", r), ("N", n)):
         marker, colour, _ = LOOKS[role]
-        near.plot(*xy[i], marker, mfc=colour, mec="black", ms=8)
-        tag(near, xy[i].tolist(), role, (0, 13))
-    whole.set_title("the whole map")
-    near.set_title("round R")
+        ax.plot(*xy[i], marker, mfc=colour, mec="black", ms=8)
+        tag(ax, xy[i].tolist(), role, (0, 13))
     both = int((truly & seem).sum())
-    near.set_xlabel(
-        f"in the circle {seem.sum()}, in the\nhypersphere {truly.sum()}, in both {both}"
+    ax.set_xlabel(
+        f"in the circle {seem.sum()}, in the hypersphere {truly.sum()}, in both {both}"
     )
-    handles = whole.collections[3::-1]
-    figure.legend(handles, KINDS, loc="outside lower center", ncols=2, markerscale=3)
+    figure.legend(
+        ax.collections[3::-1],
+        KINDS,
+        loc="outside lower center",
+        ncols=2,
+        markerscale=3,
+    )
     return figure
 
 

@@ -240,7 +240,7 @@ def table_dots(runs: pd.DataFrame) -> Figure:
         return sentence("not run")
     rows = [row for row in of_table(set(runs.method)) if row in ROWS]
     lines = len(MEASURED) // 2
-    figure = blank(WIDTH, (0.8 + 0.25 * len(rows)) * lines)
+    figure = blank(WIDTH, (0.8 + 0.28 * len(rows)) * lines)
     panels = figure.subplots(lines, 2, sharey=True)
     for panel, metric in zip(panels.flat, MEASURED, strict=True):
         for y, method in enumerate(rows):
