@@ -198,7 +198,7 @@ def circle_on_a_map(
     for colour, member in reversed(list(kinds)):
         ax.scatter(*xy[member].T, s=6, color=colour, rasterized=True)
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim(), xticks=[], yticks=[])
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal")
     ax.spines[:].set(visible=True, color="0.6")
     radius = float(torch.dist(xy[r], xy[n]))
     edge = dict(facecolor="0.96", edgecolor="0.2", linestyle="--", linewidth=1.3)
