@@ -86,7 +86,7 @@ def test_neighbours_say_what_they_share_with_the_query():
     images = ImageSet.from_array("few", np.zeros((4, 8, 8, 3), np.uint8), labels)
     axes = objectives.neighbours(images, [0], torch.tensor([[1, 2, 3]])).axes
     said = [ax.get_xlabel() for ax in axes]
-    assert said == ["query", "✓ model", "type", "other"]
+    assert said == ["query", "✓ model", "same type", "other type"]
 
 
 def test_paired_differences_have_one_dot_a_seed():

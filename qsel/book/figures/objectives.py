@@ -51,9 +51,9 @@ def neighbours(
             elif labels.fine[i] == labels.fine[query]:
                 text, colour, width = "✓ model", COLOUR[R], 3
             elif labels.coarse[i] == labels.coarse[query]:
-                text, colour, width = "type", COLOUR[P_MINUS], 1
+                text, colour, width = "same type", COLOUR[P_MINUS], 1
             else:
-                text, colour, width = "other", COLOUR[N], 1
+                text, colour, width = "other type", COLOUR[N], 1
             ax.set_xlabel(text, fontsize=9)
             ax.spines[:].set(color=colour, linewidth=width)
             if column == 0 and rows_are:
