@@ -165,7 +165,7 @@ def _panel(ax: Axes, scene: Scene, method: str) -> None:
     ax.add_patch(Circle(r[0].tolist(), distances[2], zorder=0, **edge))
     for other in others:
         ax.plot(*torch.cat([r, other]).T, ":", color="0.3", lw=1, zorder=1)
-    figures.mark(ax, points, figures.names_of({method: chosen}))
+    figures.mark(ax, points, chosen)
     joint, whole = losses.joint_loss(*four), losses.global_loss(*four)
     # One line: several would be placed by the width of their letters.
     values = (*distances, float(joint), float(whole))

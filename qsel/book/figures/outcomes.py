@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from qsel.book.figures import SHORT, blank, sentence
+from qsel.book.figures import SHORT, WIDTH, blank, sentence
 from qsel.book.verdicts import p_value
 from qsel.experiments import ablations
 from qsel.experiments.comparison import COMPARISONS, compare, judge, of_row
@@ -205,7 +205,7 @@ def show_ablations(
 
 
 def training_curve(curve: pd.DataFrame) -> Figure:
-    """Loss over the epochs; of quadruplets also its parts, and the share without any.
+    """Loss over the epochs; of quadruplets also its parts.
 
     Args:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
@@ -213,24 +213,18 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     """
     if not len(curve):
         return sentence("not trained")
-    quadruplets = "zero" in curve
-    width = 8 if quadruplets else 4
-    figure = blank(width, 2.8)
-    left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
-    epochs = curve["epoch"]
-    look = {"marker": "."}  # an epoch alone is a point
-    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)", **look)
-    left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    if quadruplets:
-        hinges, whole = curve["distance"], curve["global"]
-        left.plot(
-            epochs, hinges, "--", color="#bb5566", label="two hinges of (5)", **look
-        )
-        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)", **look)
-        left.legend()
-        right[0].plot(epochs, 100 * curve["zero"], color="#004488", **look)
-        label = "quadruplets with zero hinges (%)"
-        right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
+    figure = blank(WIDTH, 3)
+    ax = figure.subplots()
+    for column, look, colour, label in (
+        ("loss", "-", "#004488", "all, equation (6)"),
+        ("distance", "--", "#bb5566", "two hinges of (5)"),
+        ("global", ":", "#7f7f7f", "global, (3)"),
+    ):
+        if column in curve:
+            of_epoch = curve["epoch"], curve[column]
+            ax.plot(*of_epoch, look, marker=".", color=colour, label=label)
+    ax.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
+    ax.legend()
     return figure
 
 
@@ -246,7 +240,7 @@ def table_dots(runs: pd.DataFrame) -> Figure:
         return sentence("not run")
     rows = [row for row in of_table(set(runs.method)) if row in ROWS]
     lines = len(MEASURED) // 2
-    figure = blank(5.2, 0.4 + 2.5 * lines)
+    figure = blank(WIDTH, (0.8 + 0.28 * len(rows)) * lines)
     panels = figure.subplots(lines, 2, sharey=True)
     for panel, metric in zip(panels.flat, MEASURED, strict=True):
         for y, method in enumerate(rows):
@@ -257,7 +251,7 @@ def table_dots(runs: pd.DataFrame) -> Figure:
             panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
     for panel in panels[:, 0]:
-        panel.set_yticks(range(len(rows)), [TWO_LINES[m] for m in rows], fontsize=8)
+        panel.set_yticks(range(len(rows)), [TWO_LINES[m] for m in rows], fontsize=9)
         panel.set_ylim(len(rows) - 0.5, -0.5)  # the table's first row on top
     return figure
 
@@ -274,7 +268,7 @@ def ablation_dots(runs: pd.DataFrame) -> Figure:
     if not len(runs):
         return sentence("not run")
     pairs = ablations.shown(runs)
-    figure = blank(5.6, 1.1 + 0.27 * len(pairs))
+    figure = blank(WIDTH, 1.1 + 0.3 * len(pairs))
     panels = figure.subplots(1, 2, sharey=True)
     for panel, metric in zip(panels, ("R@1", "NMI"), strict=True):
         panel.axvline(0, color="black", lw=0.8)
@@ -284,14 +278,14 @@ def ablation_dots(runs: pd.DataFrame) -> Figure:
         panel.set_xscale("symlog", linthresh=1)
         reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
         panel.set_xlim(-1.3 * reach, 1.3 * reach)
-        ticks = (1, 10) if reach > 9 else (3,) if reach > 2.5 else (1,)
+        ticks = (10,) if reach > 9 else (3,) if reach > 2.5 else (1,)
         ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
         panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
         panel.minorticks_off()
-        panel.set_xlabel(f"change in {metric}\n(percentage points)")
+        panel.set_xlabel(f"change in {metric}\n(points)")
     labels = [f"{name}, {TWO_LINES[method]}" for name, method in pairs]
     labels = [label.replace("\n(control)", "").replace("_", " ") for label in labels]
-    panels[0].set_yticks(range(len(pairs)), labels, fontsize=8)
+    panels[0].set_yticks(range(len(pairs)), labels, fontsize=9)
     panels[0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
 
