@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from qsel.book.verdicts import ablation_verdict
 from qsel.experiments import ablations, table1
 from qsel.experiments.comparison import Comparison, compare, of_row
 from qsel.experiments.config import preset
@@ -67,7 +66,7 @@ def setting(name: str, method: str) -> str:
 
 
 def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
-    """What the switches of one erratum do to R@1: a sentence for each row run.
+    """What the switches of one erratum do to R@1: a line for each row run.
 
     Args:
         runs: as ``qsel.experiments.ablations.gather`` returns them.
@@ -75,13 +74,15 @@ def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
         erratum: its number.
     """
     lines = [
-        f"- {setting(name, method)}. {ablation_verdict(runs, base, name, method)}"
+        f"- {setting(name, method)} ({TITLES[method]}): "
+        + _said(_compared(runs, base, name, method))
         for number, name, method in pairs(runs)
         if number == erratum
     ]
     if not lines:
         return "**Measured:** not run."
-    return f"**Measured** ([4.1]({CHAPTER})):\n\n" + "\n".join(lines)
+    title = f"**Measured**, change of R@1 in points, 95 % interval ([4.1]({CHAPTER})):"
+    return title + "\n\n" + "\n".join(lines)
 
 
 def effects(runs: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
@@ -161,6 +162,14 @@ def _compared(
 ) -> Comparison:
     of_switch = of_row(runs[runs.ablation == name], method)
     return compare(of_switch, of_row(base, method))
+
+
+def _said(found: Comparison) -> str:
+    if found.interval is None:
+        return "too few runs to tell."
+    low, high = (f"{end:.1f}".replace("-", "−") for end in found.interval)
+    change = f"{found.difference:+.1f}".replace("-", "−")
+    return f"{change} ({low} to {high}), {'clear' if found.clear else 'not clear'}."
 
 
 def _plain(value: object) -> str:

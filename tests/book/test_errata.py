@@ -9,7 +9,6 @@ import pytest
 
 from qsel.book import errata
 from qsel.book.errata import END, PAGE, effects, is_stale, measured, page, write
-from qsel.book.verdicts import ablation_verdict
 from qsel.experiments import ablations, table1
 from qsel.experiments.comparison import compare, of_row
 from qsel.experiments.config import Config
@@ -80,12 +79,15 @@ def test_without_records_nothing_is_said(tmp_path):
     assert not re.search(r"\d\.\d", text)
 
 
-def test_a_line_is_the_verdict_and_names_the_setting(recorded):
-    runs, base = recorded
-    line = measured(runs, base, 3)
+def test_a_line_names_the_setting_and_its_change_with_the_interval(recorded, small):
+    line = measured(*recorded, 2)
     assert line.count("\n- ") == 1
-    assert "`first_margin`: difference → derived" in line
-    assert ablation_verdict(runs, base, "margin_derived", "method2") in line
+    assert "`coarse_weight`: 0.08 → 0.25, `fine_weight`: 0.25 → 0.08" in line
+    assert line.endswith("(Proposed Method 2): −4.2 (−5.2 to −3.1), clear.")
+    assert measured(*recorded, 3).endswith("+0.1 (−0.5 to 0.7), not clear.")
+    for seed in (1, 2):
+        shutil.rmtree(small / "results" / SWITCHED / "summed" / f"method2-seed{seed}")
+    assert measured(*errata.gather(small), 5).endswith("too few runs to tell.")
 
 
 def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded, table):
@@ -105,6 +107,13 @@ def test_the_count_is_that_of_the_table(recorded, table):
     said = errata.counted(*recorded)
     assert said.startswith(f"{len(clear)} of {len(table)} comparisons")
     assert set(re.findall(r"\[\d+\]\(erratum-\d+\)", said)) == set(clear.index)
+
+
+def test_the_opening_names_the_errata_that_are_clear(table):
+    opening, _ = ERRATA.split("The readings of the two\nselection rules")
+    named = set(re.findall(r"\[\d+\]\(erratum-\d+\)", opening))
+    assert named == set(table.index[table["clear"] == "yes"])
+    assert "four move R@1 clearly" in opening and len(named) == 4
 
 
 def test_every_piece_is_included_once_under_its_own_erratum(text):
