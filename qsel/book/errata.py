@@ -167,9 +167,10 @@ def _compared(
 def _said(found: Comparison) -> str:
     if found.interval is None:
         return "too few runs to tell."
-    low, high = (f"{end:.1f}".replace("-", "−") for end in found.interval)
-    change = f"{found.difference:+.1f}".replace("-", "−")
-    return f"{change} ({low} to {high}), {'clear' if found.clear else 'not clear'}."
+    ends = (*found.interval, found.difference)
+    low, high, change = (round(value, 1) or 0.0 for value in ends)
+    said = f"{change:+.1f} ({low:.1f} to {high:.1f})".replace("-", "−")
+    return f"{said}, {'clear' if found.clear else 'not clear'}."
 
 
 def _plain(value: object) -> str:

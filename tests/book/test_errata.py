@@ -83,8 +83,8 @@ def test_a_line_names_the_setting_and_its_change_with_the_interval(recorded, sma
     line = measured(*recorded, 2)
     assert line.count("\n- ") == 1
     assert "`coarse_weight`: 0.08 → 0.25, `fine_weight`: 0.25 → 0.08" in line
-    assert line.endswith("(Proposed Method 2): −4.2 (−5.2 to −3.1), clear.")
-    assert measured(*recorded, 3).endswith("+0.1 (−0.5 to 0.7), not clear.")
+    assert line.endswith("(Proposed Method 2): −4.2 (−5.2 to −3.2), clear.")
+    assert measured(*recorded, 3).endswith("+0.1 (−0.5 to 0.6), not clear.")
     for seed in (1, 2):
         shutil.rmtree(small / "results" / SWITCHED / "summed" / f"method2-seed{seed}")
     assert measured(*errata.gather(small), 5).endswith("too few runs to tell.")
