@@ -75,7 +75,7 @@ def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
     """
     lines = [
         f"- {setting(name, method)} ({TITLES[method]}): "
-        + _said(_compared(runs, base, name, method))
+        + _change(runs, base, name, method)
         for number, name, method in pairs(runs)
         if number == erratum
     ]
@@ -164,7 +164,8 @@ def _compared(
     return compare(of_switch, of_row(base, method))
 
 
-def _said(found: Comparison) -> str:
+def _change(runs: pd.DataFrame, base: pd.DataFrame, name: str, method: str) -> str:
+    found = compare(of_row(runs[runs.ablation == name], method), of_row(base, method))
     if found.interval is None:
         return "too few runs to tell."
     ends = (*found.interval, found.difference)
