@@ -67,7 +67,7 @@ def setting(name: str, method: str) -> str:
 
 
 def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
-    """What the switches of one erratum do to R@1: a sentence for each row run.
+    """What the switches of one erratum do to R@1: a line for each row run.
 
     Args:
         runs: as ``qsel.experiments.ablations.gather`` returns them.
@@ -82,7 +82,8 @@ def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
     ]
     if not lines:
         return "**Measured:** not run."
-    return f"**Measured** ([4.1]({CHAPTER})):\n\n" + "\n".join(lines)
+    title = f"**Measured**, change of R@1 in points, 95 % interval ([4.1]({CHAPTER})):"
+    return title + "\n\n" + "\n".join(lines)
 
 
 def effects(runs: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:

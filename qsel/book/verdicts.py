@@ -8,22 +8,20 @@ from qsel.experiments.comparison import Comparison, judge, of_row
 from qsel.experiments.rows import TITLES
 
 
-def words(found: Comparison, metric: str = "R@1") -> str:
-    """A comparison in words: the size, how sure it is, and whether that is clear.
+def words(found: Comparison) -> str:
+    """A comparison in points: the difference, its 95 % interval, and whether it is clear.
 
     Example:
         >>> found = Comparison((-1.0, -2.0), -1.5, -2.1, (-2.9, -0.1), 0.04, 0.08, 9)
         >>> print(words(found))
-        −1.50 points of R@1 (95 % interval −2.90 to −0.10, p = 0.080), not clear
+        −1.5 (−2.9 to −0.1), not clear
     """
     if found.interval is None:
-        return f"{metric}: {len(found.gaps)} common seeds, too few to tell"
-    low, high = (_rounded(bound, 2) for bound in found.interval)
-    sign = "+" if found.difference > 0 else ""
-    return (
-        f"{sign}{_rounded(found.difference, 2)} points of {metric} (95 % interval "
-        f"{low} to {high}, {p_value(found)}), {'' if found.clear else 'not '}clear"
-    )
+        return "too few runs to tell"
+    low, high = (_rounded(bound) for bound in found.interval)
+    sign = "+" if found.difference >= 0 else ""
+    clear = "clear" if found.clear else "not clear"
+    return f"{sign}{_rounded(found.difference)} ({low} to {high}), {clear}"
 
 
 def p_value(found: Comparison) -> str:

@@ -40,7 +40,7 @@ def small(tmp_path):
     """A repository with one switch of an erratum, one of none, and their row."""
     for seed in range(3):
         run = f"method2-seed{seed}"
-        for place in (TABLE, SWITCHED / "summed", SWITCHED / "no_global"):
+        for place in (TABLE, SWITCHED / "global_heavy", SWITCHED / "no_global"):
             source = ROOT / "results" / place / run
             shutil.copytree(source, tmp_path / "results" / place / run)
     (tmp_path / "book").mkdir()
@@ -56,7 +56,9 @@ def test_another_record_is_another_text(small):
     write(small)
     assert not is_stale(small)
     before = (small / PAGE).read_text(encoding="utf-8")
-    path = small / "results" / SWITCHED / "summed" / "method2-seed1" / "record.json"
+    path = (
+        small / "results" / SWITCHED / "global_heavy" / "method2-seed1" / "record.json"
+    )
     record = json.loads(path.read_text())
     record["metrics"]["R@1"] -= 0.05
     path.write_text(json.dumps(record))
@@ -80,9 +82,8 @@ def test_without_records_nothing_is_said(tmp_path):
     assert not re.search(r"\d\.\d", text)
 
 
-def test_a_line_is_the_verdict_and_names_the_setting(recorded):
-    runs, base = recorded
-    line = measured(runs, base, 3)
+def test_a_line_names_the_setting_and_its_change_with_the_interval(recorded):
+    line = measured(*recorded, 2)
     assert line.count("\n- ") == 1
     assert "`first_margin`: difference → derived" in line
     mine = of_row(runs[runs.ablation == "margin_derived"], "method2")
@@ -106,6 +107,13 @@ def test_the_count_is_that_of_the_table(recorded, table):
     said = errata.counted(*recorded)
     assert said.startswith(f"{len(clear)} of {len(table)} comparisons")
     assert set(re.findall(r"\[\d+\]\(erratum-\d+\)", said)) == set(clear.index)
+
+
+def test_the_opening_names_the_errata_that_are_clear(table):
+    opening, _ = ERRATA.split("The readings of the two\nselection rules")
+    named = set(re.findall(r"\[\d+\]\(erratum-\d+\)", opening))
+    assert named == set(table.index[table["clear"] == "yes"])
+    assert "four move R@1 clearly" in opening and len(named) == 4
 
 
 def test_every_piece_is_included_once_under_its_own_erratum(text):
