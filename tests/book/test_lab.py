@@ -1,4 +1,4 @@
-"""The selection lab's scripts answer as the package does, and its files are current.
+"""The selection lab's script and text answer as the package does; files are current.
 
 The page has its own copy of the rules, in JavaScript. Both are given the same cases,
 many of them with ties, empty outsides and equal points.
@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy
@@ -24,6 +25,8 @@ from qsel.selection import select_quadruplets
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "book" / "_static" / "lab"
+PAGE = (ROOT / "book" / "lab.md").read_text(encoding="utf-8")
+SCENES = {scene.key: scene for scene in lab.scenes()}
 METHODS = ("random", "method1", "method2")
 NEAR_ONE = 1 - 2**-53  # the largest number that can be drawn
 WORDS = {  # scene, method, reference → what the page must say
@@ -49,16 +52,23 @@ WORDS = {  # scene, method, reference → what the page must say
         "P⁻": "From the sibling classes a2 and a3, a2 was drawn. Of 4 points of a2, 1 "
         "is inside the circle and excluded; of the 3 outside this is the nearest to R.",
     },
-    ("siblings", "method1", 0): {
-        "P⁻": "Of 7 points of a2 and a3, 1 is inside the circle and excluded; of the 6 "
-        "outside this is the nearest to N.",
-    },
     ("siblings", "random", 0): {
         "N": "Drawn from 9 points of other coarse classes, near or far. The circle "
         "only shows its distance.",
         "P⁻": "Drawn from 7 points of a2 and a3, all with the same chance.",
     },
 }
+START = {"r": 0, "draw": 3, "m1": 0.7, "m2": 0.3, "rate": 0.05}
+WALKS = [
+    {**START, **settings, "method": method}
+    for method in METHODS
+    for settings in (
+        {"scene": "figure-2", "batch": "one", "rate": 0.3, "steps": 6},
+        {"scene": "siblings", "batch": "all", "rate": 0.1, "steps": 3},
+        {"scene": "siblings", "batch": "all", "m1": 0.3, "steps": 20},
+        {"scene": "siblings", "batch": "all", "m1": 1.5, "steps": 20},
+    )
+]
 
 
 def generated(rng: numpy.random.Generator) -> dict:
@@ -76,8 +86,8 @@ def generated(rng: numpy.random.Generator) -> dict:
     if kind == 3:  # one coarse class far from all others: nothing lies outside
         xy[coarse_of[fine] == 0] /= 50
     names = rng.permutation(30)[:9]  # labels are any numbers, in any order
-    references = rng.integers(0, n, size=6)
-    drawn = rng.choice([0, 0.25, 1 / 3, 0.5, 2 / 3, NEAR_ONE, *rng.random(6)], (6, 3))
+    references = rng.integers(0, n, size=4)
+    drawn = rng.choice([0, 0.25, 1 / 3, 0.5, 2 / 3, NEAR_ONE, *rng.random(6)], (4, 3))
     points = [
         [float(x), float(y), int(names[f]), int(coarse_of[f])]
         for (x, y), f in zip(xy, fine, strict=True)
@@ -87,13 +97,14 @@ def generated(rng: numpy.random.Generator) -> dict:
         "method": METHODS[rng.integers(3)],
         "references": references.tolist(),
         "draws": drawn.tolist(),
+        "margins": [(0.7, 0.3), (1.5, 0.3), (0.05, 0.05)][rng.integers(3)],
     }
 
 
 @pytest.fixture(scope="module")
 def cases() -> list[dict]:
     rng = numpy.random.default_rng(0)
-    return [generated(rng) for _ in range(300)]
+    return [generated(rng) for _ in range(120)]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +112,7 @@ def answers(cases) -> dict:
     """What the page's scripts say, all in one run of node."""
     if not (node := shutil.which("node")):
         pytest.skip("node is not installed; it runs the page's scripts without a page")
-    asked = {"cases": cases, "explained": list(WORDS), "seeds": 1000}
+    asked = {"cases": cases, "explained": list(WORDS), "walks": WALKS, "seeds": 1000}
     script = str(Path(__file__).with_name("lab_cases.cjs"))
     done = subprocess.run(
         [node, script], input=json.dumps(asked), capture_output=True, text=True
@@ -110,14 +121,19 @@ def answers(cases) -> dict:
     return json.loads(done.stdout)
 
 
+def drawing(monkeypatch, rows: list) -> None:
+    """Have the package draw these: three numbers for each reference."""
+    drawn = torch.tensor(rows, dtype=torch.float64).T  # (3, B)
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: drawn)
+
+
 def chosen_by_the_package(case: dict, monkeypatch) -> list:
     """Indices of each reference, or the partner that it lacks."""
     rows = torch.tensor(case["points"], dtype=torch.float64)
     xy, (fine, coarse) = rows[:, :2], rows[:, 2:].long().T
     found = []
     for r, draw in zip(case["references"], case["draws"], strict=True):
-        draw = torch.tensor(draw, dtype=torch.float64)[:, None]
-        monkeypatch.setattr(torch, "rand", lambda *size, draw=draw, **options: draw)
+        drawing(monkeypatch, [draw])
         try:
             chosen = select_quadruplets(
                 xy, fine, coarse, torch.tensor([r]), case["method"]
@@ -137,15 +153,15 @@ def test_the_page_chooses_as_the_package_does(cases, answers, monkeypatch):
             kind = q if isinstance(q, str) else "whole"
             outcomes[kind] = outcomes.get(kind, 0) + 1
     assert set(outcomes) == {"whole", "P⁺", "P⁻", "N"}
-    assert min(outcomes.values()) > 50 and outcomes["whole"] > 500
+    assert min(outcomes.values()) > 15 and outcomes["whole"] > 150
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_draws_are_spread_evenly(answers, seed):
-    column = [draw[seed] for draw in answers["draws"]]
-    assert min(column) >= 0 and max(column) < 1
-    counts = numpy.histogram(column, bins=5, range=(0, 1))[0]
-    assert counts.min() > 180 and counts.max() < 220
+def test_draws_are_spread_evenly(answers):
+    drawn = numpy.array([draw[seed % 20] for seed, draw in enumerate(answers["draws"])])
+    for column in drawn.T:
+        assert column.min() >= 0 and column.max() < 1
+        counts = numpy.histogram(column, bins=5, range=(0, 1))[0]
+        assert counts.min() > 180 and counts.max() < 220
 
 
 def test_the_page_computes_the_losses_and_their_gradients(cases, answers):
@@ -155,33 +171,62 @@ def test_the_page_computes_the_losses_and_their_gradients(cases, answers):
         if not whole:
             assert answer["losses"] is None
             continue
-        found = answer["losses"]
+        found, (m1, m2) = answer["losses"], case["margins"]
         xy = torch.tensor([p[:2] for p in case["points"]], dtype=torch.float64)
         xy.requires_grad_()
         four = [xy[list(column)] for column in zip(*whole, strict=True)]
-        d = torch.stack([losses.distance(four[0], other) for other in four[1:]])
-        torch.testing.assert_close(torch.tensor(found["distances"]).double().T, d)
-        combined = losses.combined_loss(*four)
-        combined.backward()
-        d, combined = d.detach(), combined.detach()
-        four = [x.detach() for x in four]
-        for name, expected in (
-            ("joint", losses.joint_loss(*four)),
-            ("global", losses.global_loss(*four)),
-            ("combined", combined),
-        ):
-            assert found[name] == pytest.approx(float(expected), rel=0, abs=1e-9)
+        values = {
+            "joint": losses.joint_loss(*four, 0.0, m1, m2, reduction="sum"),
+            "global": losses.global_loss(*four, m1, m2),
+            "combined": losses.combined_loss(*four, 0.0, m1, m2, reduction="sum"),
+        }
+        for name, expected in values.items():
+            assert found[name] == pytest.approx(expected.item(), rel=0, abs=1e-9)
         # At the very kink of a hinge the last bit decides which of two slopes it has.
+        d = torch.stack([losses.distance(four[0], x).detach() for x in four[1:]])
+        assert torch.allclose(torch.tensor(found["distances"]).double().T, d)
         pp, pn, n = d
-        means = [pp.mean() - pn.mean() + 0.4, pn.mean() - n.mean() + 0.3]
-        arguments = [*(1 - pn / (pp + 0.4)), *(1 - n / (pn + 0.3)), *means]
-        if min(abs(float(z)) for z in arguments) < 1e-9:
+        means = [pp.mean() - pn.mean() + (m1 - m2), pn.mean() - n.mean() + m2]
+        hinges = [*(pp + (m1 - m2) - pn), *(pn + m2 - n), *means]
+        if min(abs(float(z)) for z in hinges) < 1e-9:
             at_a_kink += 1
             continue
+        values["combined"].backward()
         gradient = torch.tensor(found["gradient"], dtype=torch.float64)
-        torch.testing.assert_close(gradient, xy.grad, rtol=0, atol=1e-9)
+        torch.testing.assert_close(gradient, xy.grad, rtol=1e-9, atol=1e-9)
         compared += 1
-    assert compared > 75 and at_a_kink < compared / 10
+    assert compared > 40 and at_a_kink < compared / 5
+
+
+@pytest.mark.parametrize("k", [k for k, walk in enumerate(WALKS) if walk["steps"] < 9])
+def test_steps_are_those_of_the_packages_losses(answers, monkeypatch, k):
+    walk = WALKS[k]
+    scene = SCENES[walk["scene"]]
+    points, labels = scene.points.clone(), scene.labels
+    references = torch.tensor([walk["r"]])
+    if walk["batch"] == "all":
+        references = labels.references()
+    trace = []
+    for step in range(walk["steps"] + 1):
+        drawn = answers["draws"][walk["draw"] + step]
+        drawing(monkeypatch, [drawn[i] for i in references])
+        points.requires_grad_()
+        chosen = select_quadruplets(
+            points, labels.fine, labels.coarse, references, walk["method"]
+        )
+        four = [points[i] for i in chosen.stack()]
+        loss = losses.combined_loss(
+            *four, margin1=walk["m1"], margin2=walk["m2"], reduction="sum"
+        )
+        trace.append(loss.item())
+        (slope,) = torch.autograd.grad(loss, points)
+        reached, points = points.detach(), points.detach() - walk["rate"] * slope
+        points = torch.stack(  # a point stops at the frame
+            [points[:, 0].clamp(-2.45, 2.75), points[:, 1].clamp(-2.2, 2.4)], dim=1
+        )
+    assert answers["walks"][k]["trace"] == pytest.approx(trace, abs=1e-9)
+    found = torch.tensor(answers["walks"][k]["reached"], dtype=torch.float64)
+    torch.testing.assert_close(found, reached, rtol=0, atol=1e-9)
 
 
 def test_the_page_says_why(answers):
@@ -241,6 +286,90 @@ def test_colours_and_markers_are_those_of_the_figures():
         for marker in figures.fine_markers(scene.labels.coarse_of_fine)
     }
     assert markers <= set("os^")  # the three shapes of lab.js
+
+
+# --- the text of the page --------------------------------------------------------
+
+
+@pytest.fixture
+def plain():
+    """What the page's only block of Python defines."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    defined = {}
+    exec(code, defined)
+    return defined
+
+
+@pytest.mark.parametrize("method", ["method1", "method2"])
+@pytest.mark.parametrize("spread", [0, 2])
+def test_the_plain_loops_choose_what_the_package_chooses(plain, method, spread):
+    generator = torch.Generator().manual_seed(0)
+    fine = torch.arange(12).repeat_interleave(5)  # (N,), three in each coarse class
+    coarse = fine // 3
+    # Mixed, or so far apart that some have nothing outside.
+    centres = spread * torch.randn(12, 3, generator=generator).double()
+    points = centres[fine] + torch.randn(60, 3, generator=generator)
+    everyone = torch.arange(60)
+    chosen = select_quadruplets(points, fine, coarse, everyone, method, generator)
+    given = points.tolist(), fine.tolist(), coarse.tolist()
+    for r, *expected in chosen.stack().T.tolist():
+        plain["choice"] = lambda _, place=expected[1]: int(fine[place])
+        assert list(plain["quadruplet"](*given, r, method)) == expected
+
+
+def test_the_plain_loops_draw_among_the_siblings(plain):
+    fine, coarse = ["a1", "a1", "a2", "a3", "b1"], ["a", "a", "a", "a", "b"]
+    given = [[0.0], [1.0], [2.0], [3.0], [0.5]], fine, coarse, 0, "method2"
+    assert {plain["quadruplet"](*given)[1] for _ in range(60)} == {2, 3}
+
+
+def test_the_answer_on_whose_p_minus_is_nearer():
+    scene = SCENES["siblings"]
+
+    def away(method):
+        r, _, minus, _ = scene.points[quadruplet(scene, method)]
+        return torch.dist(r, minus)
+
+    assert all(away("method2") < away("method1") for _ in range(6))
+
+
+def test_the_answer_on_quadruplets_without_a_loss():
+    shown = SCENES["siblings"]
+    fine, coarse, r = shown.labels.fine, shown.labels.coarse, shown.reference
+    own, kin = fine == fine[r], coarse == coarse[r]
+    alike = own.clone()
+    alike[r] = False
+    places = [m.nonzero()[:, 0].tolist() for m in (alike, kin & ~own, ~kin)]
+    found = torch.tensor([[r, *three] for three in product(*places)])  # (B, 4)
+    four = [shown.points[column] for column in found.T]
+    joint = losses.joint_loss(*four, reduction="none")
+    rows = zip(*(x[:, None] for x in four), strict=True)
+    whole = torch.stack([losses.global_loss(*row) for row in rows])
+    zero = int((joint + whole == 0).sum())
+    assert f"Of the {len(found)} quadruplets that this R can have, {zero} have" in PAGE
+
+
+def test_the_answers_on_colours_markers_and_m1(answers):
+    """Mean distances within a fine, between sibling and between coarse classes."""
+    shown = SCENES["siblings"]
+    fine, coarse = shown.labels.fine, shown.labels.coarse
+    upper = torch.ones(len(fine), len(fine)).triu(1).bool()
+    same, kin = fine[:, None] == fine, coarse[:, None] == coarse
+
+    def means(points):
+        d = torch.cdist(points, points)
+        return [float(d[m & upper].mean()) for m in (same, kin & ~same, ~kin)]
+
+    start = means(shown.points)
+    for method in ("method1", "method2"):
+        narrow, wide = (
+            means(torch.tensor(found["reached"], dtype=torch.float64))
+            for walk, found in zip(WALKS, answers["walks"], strict=True)
+            if walk["method"] == method and walk["steps"] == 20
+        )
+        for own, siblings, others in (narrow, wide):
+            assert own < start[0] / 1.5 and siblings < start[1] and others > start[2]
+        assert wide[0] < narrow[0] and wide[1] > narrow[1]
 
 
 def test_only_the_lab_loads_its_scripts():
