@@ -182,7 +182,7 @@ globalThis.QselLab ??= {};
       ["<b>(3)</b>, the sum of these three", ({ global }) => three(global)],
       ["<b>(6)</b>, sum of (5) plus (3)", ({ combined }) => three(combined)],
     ];
-    const size = shown[0].loss?.size ?? 0;
+    const size = shown[0].quadruplets.length;
     const title = `The batch: ${size} quadruplet${size === 1 ? "" : "s"}`;
     return (
       table("The quadruplet of R", shown.map(({ own }) => own), quadruplet) +

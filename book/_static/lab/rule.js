@@ -153,27 +153,27 @@ globalThis.QselLab ??= {};
       });
     });
     const combined = joint + global;
-    return { size, distances, hinges, joint, variances, gaps, global, combined, gradient };
+    return { distances, hinges, joint, variances, gaps, global, combined, gradient };
   }
 
   // So many steps down the gradient of (6); before each the rule chooses, and draws, anew.
   //
   // batch: "one", the quadruplet of point r, or "all", that of every possible reference.
-  // Returns where the steps lead: {points, q, own, loss, trace}. q is r's quadruplet, own
-  // its losses, loss those of the batch, trace (6) before each step and after the last. A
-  // batch without quadruplets moves nothing, has no loss and an empty trace.
+  // Returns where the steps lead: {points, q, own, quadruplets, loss, trace}. q is r's
+  // quadruplet, own its losses; quadruplets are the batch, loss its losses; trace is (6)
+  // before each step and after the last. An empty batch moves nothing and has no loss.
   function walk(points, { method, r, draw, batch, m1, m2, rate, steps }) {
     const trace = [];
     for (let step = 0; ; step++) {
       const select = (i) => selectQuadruplet(points, i, method, draws(draw + step, i));
       const q = select(r);
       const asked = batch === "one" ? [q] : points.map((_, i) => select(i));
-      const whole = asked.filter((other) => !other.lacking).map(indices);
-      const loss = whole.length ? losses(points, whole, m1, m2) : null;
+      const quadruplets = asked.filter((other) => !other.lacking).map(indices);
+      const loss = quadruplets.length ? losses(points, quadruplets, m1, m2) : null;
       if (loss) trace.push(loss.combined);
       if (!loss || step === steps) {
         const own = q.lacking ? null : losses(points, [indices(q)], m1, m2);
-        return { points, q, own, loss, trace };
+        return { points, q, own, quadruplets, loss, trace };
       }
       points = points.map((p, i) => {
         const [gx, gy] = loss.gradient[i];
