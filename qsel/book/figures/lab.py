@@ -49,10 +49,10 @@ def scenes() -> list[Scene]:
     alone = int((labels.fine == labels.fine_names.index("c1")).nonzero()[0])
     inside = _exact(*figures.scene(fallback=True))
     return [
-        Scene("figure-2", "The paper's Figure 2", points, labels),
-        Scene("fallback", "Nothing outside: the fallback", *inside),
-        Scene("single", "A class with a single model", points, labels, alone),
-        Scene("siblings", "Methods 1 and 2 disagree", *_siblings(), method="method2"),
+        Scene("figure-2", "Figure 2", points, labels),
+        Scene("fallback", "Nothing outside", *inside),
+        Scene("single", "A single model", points, labels, alone),
+        Scene("siblings", "Three siblings", *_siblings(), method="method2"),
     ]
 
 
