@@ -14,7 +14,7 @@ def _batches() -> list[tuple[str, tuple[Tensor, Tensor, Tensor]]]:
     g = torch.Generator().manual_seed(0)
     random = 2 * torch.rand(3, 24, generator=g)
     tied = torch.randint(0, 3, (3, 24), generator=g) / 2
-    in_order = torch.tensor([0.1, 0.9, 1.9])[:, None] + random / 50
+    in_order = torch.tensor([0.1, 0.9, 1.9])[:, None] + random / 4
     one_each = torch.tensor([[0.2, 1.0, 1.7], [0.5, 0.2, 1.9], [0.1, 0.9, 0.5]])
     in_order_alone, first_alone, second_alone = one_each[..., None].expand(3, 3, 4)
     return [

@@ -89,8 +89,8 @@ def no_distance(answer: object) -> str:
     """Equation (4) alone in the place of (6)."""
     alone, prediction, measured = _parts(answer, 3)
     g = torch.Generator().manual_seed(0)
-    batches = [(2 * torch.rand(3, n, generator=g), torch.rand(n)) for n in (32, 1)]
-    cases = [(f"a batch of {len(c)}", (d, c)) for d, c in batches]
+    batches = [torch.rand(4, n, generator=g) for n in (32, 1)]
+    cases = [(f"a batch of {len(b[3])}", (b[:3], b[3])) for b in batches]
     hold(alone, cases, lambda d, classes: classes.mean())
     return _compared(prediction, measured, ("equation (4) alone", "Random"))
 
