@@ -4,6 +4,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +46,12 @@ def read_image(path: str | os.PathLike, at_least: int | None = None) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W)
 
 
-def unreadable(paths: Sequence[Path], workers: int | None = None) -> dict[Path, str]:
+def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
     """The images that cannot be decoded, each with "path: reason"."""
     if not paths:
         return {}
     question = f"decodes with Pillow {PIL.__version__}"
-    found, problems = remembered.answers(
-        question, _decodes, paths, workers, title="checking images"
-    )
-    bad = [path for path, answer in zip(paths, found, strict=True) if answer is None]
-    return dict(zip(bad, problems, strict=True))
+    return remembered.answers(question, _decodes, paths, "checking images")[1]
 
 
 def without_unreadable(
@@ -70,17 +67,11 @@ def without_unreadable(
     Raises:
         DataError: more are; all are named.
     """
-    if allowed < 0:
-        raise DataError(f"skip_bad is {allowed}; give 0 or more images to leave out")
-    bad = unreadable(paths) if allowed else {}
+    bad = unreadable(paths) if allowed > 0 else {}
     if len(bad) > allowed:
-        problems = [*bad.values()]
-        raise DataError(
-            f"skip_bad={allowed} allows fewer: " + listing(name, problems, len(paths))
-        )
+        problems = listing(name, [*bad.values()], len(paths))
+        raise DataError(f"skip_bad={allowed} allows fewer: {problems}")
     good = [i for i, path in enumerate(paths) if path not in bad]
-    if not good:
-        raise DataError(f"{name}: none of the {len(paths)} images can be read")
     return good, [i for i, path in enumerate(paths) if path in bad]
 
 
@@ -104,13 +95,10 @@ def content_digest(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, _blake2b).hexdigest()
+            blake2b = partial(hashlib.blake2b, digest_size=16)
+            return hashlib.file_digest(file, blake2b).hexdigest()
     except OSError as error:
         raise DataError(reason(error)) from None
-
-
-def _blake2b():
-    return hashlib.blake2b(digest_size=16)
 
 
 def _decodes(path: Path) -> str:
