@@ -143,8 +143,8 @@ def _from_folders(root: Path, images: list[Path]) -> list[Labelled]:
     refuse(
         root,
         [
-            f"{path}: an image {len(names) - 1} folders below {root}, expected {depth}; "
-            f"move it to {wanted}/, or label all images in {root / TABLE}"
+            f"{path}: an image {len(names) - 1} folders below {root}, expected "
+            f"{depth}; move it to {wanted}/, or label all images in {root / TABLE}"
             for path, names in zip(images, below, strict=True)
             if len(names) - 1 != depth
         ],

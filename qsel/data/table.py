@@ -67,6 +67,8 @@ def _rows(table: Path) -> pd.DataFrame:
             table,
             dtype=str,
             index_col=False,
+            keep_default_na=False,
+            na_values=[""],
             skipinitialspace=True,
             skip_blank_lines=False,
             encoding="utf-8-sig",
@@ -98,8 +100,8 @@ def read_classes(file: Path, root: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeError) as error:
         raise DataError(
-            f"{file}: cannot be read ({error}); give test=FILE with a path from {root}, "
-            "or an absolute one, of a UTF-8 text with one fine class a line"
+            f"{file}: cannot be read ({error}); give test=FILE with a path from "
+            f"{root}, or an absolute one, of a UTF-8 text with one fine class a line"
         ) from None
     names = [composed(line.strip()) for line in lines]
     names = [name for name in names if name and not name.startswith("#")]
