@@ -40,17 +40,10 @@ def select_from_file(
             fit; nothing is written then.
     """
     Rule(method)  # what is wrong with the call is said before the file is read
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed={seed}; expected from 0 to {2**64 - 1}")
     check_output(out, ENDINGS)
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file to read; give another one to write")
     embeddings, fine, coarse = _read(source)
-    if not len(fine) == len(coarse) == len(embeddings):
-        raise ValueError(
-            f"{source} holds {len(embeddings)} embeddings but {len(fine)} fine and "
-            f"{len(coarse)} coarse labels; expected one of each for each embedding"
-        )
     try:
         labels = Hierarchy.from_names(fine, coarse)
         references = labels.references()

@@ -73,7 +73,7 @@ class ImageSet(Dataset):
             hierarchy: the labels of the N images.
 
         Raises:
-            DataError: another type or shape, an empty image, or not one label each.
+            DataError: another type or shape, or not one label each.
         """
         array = np.asarray(array)
         if array.dtype != np.uint8 or array.ndim != 4 or 3 not in array.shape[1::2]:
@@ -83,11 +83,6 @@ class ImageSet(Dataset):
             )
         if array.shape[1] != 3:
             array = array.transpose(0, 3, 1, 2)
-        if 0 in array.shape[2:]:
-            height, width = array.shape[2:]
-            raise DataError(
-                f"{name}: empty images of {height} x {width} pixels; give at least one"
-            )
         _one_label_each(name, len(array), hierarchy)
         # torch warns about memory that it may not write to, such as a mapped file
         array = np.require(array, requirements=["C", "W"])

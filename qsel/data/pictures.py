@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from qsel.data import remembered
+from qsel.data.files import first_line
 
 
 class DataError(ValueError):
@@ -88,17 +89,10 @@ def composed(name: str) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """32 hexadecimal digits of a file's bytes.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            blake2b = partial(hashlib.blake2b, digest_size=16)
-            return hashlib.file_digest(file, blake2b).hexdigest()
-    except OSError as error:
-        raise DataError(reason(error)) from None
+    """32 hexadecimal digits of a file's bytes."""
+    with path.open("rb") as file:
+        blake2b = partial(hashlib.blake2b, digest_size=16)
+        return hashlib.file_digest(file, blake2b).hexdigest()
 
 
 def _decodes(path: Path) -> str:
@@ -114,9 +108,13 @@ def _decode(path: str | os.PathLike, at_least: int | None = None) -> Image.Image
             if at_least and min(image.size) >= 2 * at_least:
                 image.draft("RGB", (at_least, at_least))
             return _to_rgb(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError("this is not an image that Pillow knows") from None
     # On broken bytes Pillow raises OSError, SyntaxError, struct.error and others
     except Exception as error:
-        raise DataError(reason(error)) from None
+        raise DataError(f"the image cannot be read ({first_line(error)})") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -133,20 +131,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def reason(error: Exception) -> str:
-    """What an error on reading a file means."""
-    match error:
-        case DataError():
-            return str(error)
-        case FileNotFoundError():
-            return "there is no such file"
-        case PermissionError():
-            return "no permission to read it"
-        case UnidentifiedImageError():
-            return "this is not an image that Pillow knows"
-    return f"the image cannot be read ({str(error) or type(error).__name__})"
 
 
 def listing(name: str, problems: list[str], total: int) -> str:

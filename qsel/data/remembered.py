@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 
-from qsel.data.files import cache_path, written_whole
+from qsel.data.files import cache_path, first_line, written_whole
 from qsel.data.machine import available_cores
 
 SETTLED = 2 * 10**9  # nanoseconds; some file systems count time in steps of 2 s
@@ -63,7 +63,7 @@ def answers(
     problems, entries = {}, {}
     for path, entry in zip(paths, found, strict=True):
         if isinstance(entry, Exception):
-            problems[path] = f"{path}: {entry}"
+            problems[path] = f"{path}: {first_line(entry)}"
         else:
             entries[str(path.absolute())] = entry
     settled = {name: entry for name, entry in entries.items() if entry[0]}
