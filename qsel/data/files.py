@@ -184,12 +184,11 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
-        # torch says only that a write failed, which happens where there is no room
-        if getattr(error, "errno", 0) in _FULL or "PytorchStreamWriter" in str(error):
+        # torch says only that it lost its place, which happens where there is no room
+        if getattr(error, "errno", 0) in _FULL or "inline_container" in str(error):
             kept = "the previous one is kept" if path.exists() else "nothing is written"
             raise OSError(
-                f"no room for {path} ({first_line(error)}); {kept}: make room and run "
-                "again"
+                f"no room for {path}; {kept}: make room and run again"
             ) from error
         raise
     finally:
