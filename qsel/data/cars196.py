@@ -161,8 +161,8 @@ def _metric_learning_layout(
     if not images.is_dir():
         raise DataError(f"{images}: no such folder, but {table.name} is here; {WHERE}")
     images = _innermost(images)
-    _check_names(base)
     names, *labels = _annotations(table, "relative_im_path", "class", "test")
+    _check_names(base)
     names = [name.removeprefix("car_ims/") for name in names]
     _check_same_files(images, names, table)
     labelled = []

@@ -1,4 +1,3 @@
-import pickle
 import shutil
 import unicodedata
 from dataclasses import replace
@@ -79,11 +78,10 @@ def test_from_files_decodes_what_was_drawn(files):
     check_images(images)
 
 
-def test_a_loader_with_workers_gives_what_indexing_gives(images):
+def test_a_loader_with_workers_gives_what_indexing_gives(files):
+    images = ImageSet.from_files("f", files, labels())
     batches = DataLoader(images, batch_size=4, num_workers=1)
     assert torch.equal(torch.cat(list(batches)), torch.stack(list(images)))
-    copy = pickle.loads(pickle.dumps(images))
-    assert copy.fingerprint == images.fingerprint
 
 
 def test_subset_keeps_images_with_their_names(images):

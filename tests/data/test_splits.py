@@ -71,7 +71,7 @@ def test_a_fine_class_on_both_sides_is_refused():
         ZeroShot("twice", images.subset(range(4)), images.subset(range(2, 10)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     fraction=st.floats(0.01, 0.99),

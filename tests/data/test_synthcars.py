@@ -141,51 +141,6 @@ def test_a_picture_depends_on_its_seed_and_not_on_how_many_there_are():
     assert carshapes.body_shapes("sedan", 1)[0] != shape
 
 
-@pytest.fixture
-def silhouette(monkeypatch):
-    """Where a picture shows the painted body: a car alone, in one paint."""
-    for name in ("draw_background", "draw_occluder"):
-        monkeypatch.setattr(drawing, name, lambda scene: None)
-    monkeypatch.setattr(drawing, "develop", lambda s: np.asarray(s.image))
-    real = drawing.draw_body
-
-    def outline(shape, paint=(99, 99, 99)):
-        def body(scene, shape):
-            scene.paint = np.array(paint, float)
-            real(scene, shape)
-
-        monkeypatch.setattr(drawing, "draw_body", body)
-        drawn = drawing.draw_car(shape, np.random.default_rng(1), 48)
-        return drawn.any(axis=2)
-
-    return outline
-
-
-def test_the_outline_is_the_shape_and_not_the_paint(silhouette):
-    """Same view and place: no two types, and no two sedans, share an outline."""
-    firsts = [carshapes.body_shapes(name, 0)[0] for name in carshapes.BODY_TYPES]
-    for shape in firsts:
-        red, blue = (silhouette(shape, p) for p in ((220, 40, 40), (40, 60, 240)))
-        assert np.array_equal(red, blue) and 0.08 < red.mean() < 0.6
-    for shapes in (firsts, carshapes.body_shapes("sedan", 0)[:10]):
-        outlines = [silhouette(shape) for shape in shapes]
-        for i, one in enumerate(outlines):
-            for other in outlines[:i]:
-                assert (one != other).sum() / (one | other).sum() > 0.02
-
-
-def test_every_shape_lies_in_its_types_range():
-    for name, (train, test, own) in carshapes.BODY_TYPES.items():
-        shapes = carshapes.body_shapes(name, 9)
-        assert len(shapes) == train + test
-        for part, allowed in {**carshapes.COMMON, **carshapes.CHOICES, **own}.items():
-            for shape in shapes:
-                if part in carshapes.CHOICES:
-                    assert shape[part] in allowed
-                else:
-                    assert allowed[0] <= shape[part] <= allowed[1]
-
-
 # --- cache
 
 
