@@ -14,6 +14,7 @@ from qsel.experiments.frozen import frozen_features
 from qsel.experiments.network import embed, prepare
 from qsel.experiments.run import Setup, untrained
 from qsel.experiments.training import train
+from qsel.experiments.trunks import build_trunk
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def small_weights():
 
 
 def features():
-    trunk = tiny.trunk()
+    trunk, _ = build_trunk(tiny.frozen())
     return [frozen_features(trunk, DATA.train, tiny.frozen(), tiny.CPU)]
 
 
