@@ -99,6 +99,11 @@ def cars196(
     else:
         labelled = _torchvision_layout(base, parts)
     paths, classes = zip(*labelled, strict=True)
+    if {*classes} != {*range(1, len(car_classes()) + 1)}:
+        raise DataError(
+            f"{base}: its classes run from {min(classes)} to {max(classes)}; expected "
+            f"images of each from 1 to {len(car_classes())}; {WHERE}"
+        )
     good, bad = without_unreadable(str(base), paths, skip_bad)
     fine_names = tuple(car.name for car in car_classes())
     above = [getattr(car, coarse) for car in car_classes()]

@@ -8,6 +8,7 @@ def test_options_are_read_as_the_loader_takes_them(tmp_path, draw):
         draw(tmp_path / "photos" / f"c{k // 12}" / f"f{k // 2}" / f"{k}.png", k)
     root = tmp_path / "photos"
     written = load(f"{root}?seed=3&test_fraction=0.3&split=classes")
+    assert "drawn at random" in validation_of(f"{root}?seed=3").notes[0]
     given = load(root, seed=3, test_fraction=0.3)
     assert written.train.fingerprint == given.train.fingerprint
     for options, said in (
@@ -63,14 +64,3 @@ def test_settings_are_chosen_on_another_drawing_of_synthcars():
     other = load(f"{source}&seed=1").test.fingerprint
     assert split.test.fingerprint == other != data.test.fingerprint
     assert split.notes == ("held out: the test half of the drawing with seed=1",)
-
-
-def test_settings_are_chosen_on_siblings_of_a_folder_s_classes(tmp_path, draw):
-    root = tmp_path / "cars"
-    for k in range(24):
-        draw(root / f"c{k // 12}" / f"f{k // 2}" / f"{k}.png", k)
-    names = load(root, seed=1).train.hierarchy.fine_names
-    split = validation_of(f"{root}?seed=1")
-    parts = split.train.hierarchy.fine_names, split.test.hierarchy.fine_names
-    assert sorted(parts[0] + parts[1]) == sorted(names) and parts[1]
-    assert "drawn at random" in split.notes[0]

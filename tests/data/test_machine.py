@@ -10,11 +10,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from qsel.data.machine import fresh_settings
 from qsel.experiments import pretraining
-from qsel.experiments.frozen import frozen_features
-from qsel.experiments.network import embed, prepare
-from qsel.experiments.run import Setup, untrained
+from qsel.experiments.network import prepare
 from qsel.experiments.training import train
-from qsel.experiments.trunks import build_trunk
 
 
 @contextmanager
@@ -80,24 +77,9 @@ def small_weights():
     return list(pretraining.small_trunk_weights().values())
 
 
-def features():
-    trunk, _ = build_trunk(tiny.frozen())
-    return [frozen_features(trunk, DATA.train, tiny.frozen(), tiny.CPU)]
-
-
 def prepared():
     head, inputs, _ = prepare(DATA, tiny.frozen(whiten=0.5), tiny.CPU)
     return [*head.parameters(), head.whitening, inputs.raw, inputs.features]
-
-
-def embeddings():
-    model, inputs, _ = prepare(DATA, tiny.config(), tiny.CPU)
-    return [embed(model, inputs)]
-
-
-def start():
-    asked = tiny.frozen(method="start")
-    return [untrained(Setup(DATA, "tiny", "smoke", asked), tiny.CPU)]
 
 
 def trained():
@@ -105,9 +87,7 @@ def trained():
     return list(found.model.parameters())
 
 
-@pytest.mark.parametrize(
-    "make", [small_weights, features, prepared, embeddings, start, trained]
-)
+@pytest.mark.parametrize("make", [small_weights, prepared, trained])
 def test_what_is_made_or_kept_is_the_same_in_all_modes(make, tmp_path, monkeypatch):
     # Fewer steps and images than it takes to learn anything
     monkeypatch.setattr(pretraining, "STEPS", 4)

@@ -153,16 +153,14 @@ def test_second_call_reads_what_the_first_wrote(monkeypatch, cache, cars):
     assert synthcars(**SMALL).train.fingerprint == cars.train.fingerprint
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "other", "shape"])
+@pytest.mark.parametrize("damage", ["flip", "other", "shape"])
 def test_a_damaged_cache_is_drawn_again(damage, monkeypatch, cache, cars):
     drawn = pixels(cars).permute(0, 2, 3, 1).numpy()
     monkeypatch.setattr(module, "draw", lambda *_: drawn)
     synthcars(**SMALL)
     path = cache_file(0, 16, 1)
-    content = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flip":
+    if damage == "flip":
+        content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 255
         path.write_bytes(content)
     elif damage == "other":
