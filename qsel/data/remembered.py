@@ -60,16 +60,14 @@ def answers(
 
     bar = dict(desc=title, unit="image", delay=1, tqdm_class=tqdm)
     found = thread_map(answer, paths, max_workers=min(available_cores(), 8), **bar)
-    problems, entries = {}, {}
-    for path, entry in zip(paths, found, strict=True):
-        if isinstance(entry, Exception):
-            problems[path] = f"{path}: {first_line(entry)}"
-        else:
-            entries[str(path.absolute())] = entry
-    settled = {name: entry for name, entry in entries.items() if entry[0]}
+    pairs = [*zip(paths, found, strict=True)]
+    answered = [(path, entry) for path, entry in pairs if isinstance(entry, list)]
+    failed = [(path, error) for path, error in pairs if isinstance(error, Exception)]
+    settled = {str(path.absolute()): entry for path, entry in answered if entry[0]}
     if any(known.get(name) != entry for name, entry in settled.items()):
         _save(store, settled)
-    return [entry[1] for entry in entries.values()], problems
+    problems = {path: f"{path}: {first_line(error)}" for path, error in failed}
+    return [entry[1] for _, entry in answered], problems
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -92,7 +92,7 @@ def with_nan():
 
 
 BAD = {
-    "no fine": (dict(fine=None), "cannot be read: it has no 'fine'; it holds embedd"),
+    "no fine": (dict(fine=None), "cannot be read: it has no 'fine'; it holds"),
     "lengths": (dict(fine=FINE[:9]), "9 fine labels but 15 coarse labels"),
     "fewer": (dict(embeddings=EMBEDDINGS[:3]), "3 embeddings but 15 labels"),
     "whole": (dict(embeddings=np.ones((15, 4), int)), "embeddings are int64"),

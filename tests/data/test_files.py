@@ -14,7 +14,6 @@ import torch
 
 from qsel.data.files import (
     cache_path,
-    first_line,
     load_or_make,
     locked,
     made,
@@ -145,12 +144,6 @@ def test_without_room_what_was_made_is_given_all_the_same(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(OSError, match="No space"):  # in making: passed on
         load_or_make(tmp_path / "a", a_number, full, save)
-
-
-def test_an_error_in_one_line():
-    assert first_line(RuntimeError("\n one\n two")) == "one"
-    assert first_line(IndexError()) == "IndexError"
-    assert first_line(OSError(errno.ENOENT, "No such file", "/a")) == "no such file"
 
 
 def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path):

@@ -51,12 +51,6 @@ def test_what_is_no_folder_is_refused_in_words(source):
         load(source)
 
 
-def test_a_file_is_no_folder(tmp_path):
-    (tmp_path / "a.txt").touch()
-    with pytest.raises(DataError, match="a.txt' is a file; give 'synthcars'"):
-        load(tmp_path / "a.txt")
-
-
 def test_settings_are_chosen_on_another_drawing_of_synthcars():
     source = "synthcars?images_per_model=1&size=16"
     data, split = load(source), validation_of(source)

@@ -46,12 +46,6 @@ def test_everything_that_is_wrong_is_said_at_once(root):
     assert refused(root, "29 problems", "and 19 more").count("\n") == 11
 
 
-def test_a_file_that_belongs_there_is_neither_image_nor_litter(root):
-    (root / "unseen.list").write_text("a/m")
-    images, passed = images_below(root, [root / "unseen.list"])
-    assert (len(images), passed) == (3, [])
-
-
 def test_links_are_followed_but_not_in_circles(root, tmp_path, draw):
     draw(tmp_path / "other" / "3.png")
     os.symlink(tmp_path / "other", root / "b" / "p")
