@@ -51,7 +51,7 @@ def prepare(
     Seeded by ``config.seed``. A frozen trunk, or the frozen part of one, runs here,
     once, and the network is what follows it.
     """
-    check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
+    check_images(data.train, data.test)  # names all bad ones at once
     hierarchy = data.train.hierarchy
     pretrained = None
     if config.weights == "synthcars":
