@@ -83,7 +83,8 @@ def test_without_records_nothing_is_said(tmp_path):
 
 
 def test_a_line_names_the_setting_and_its_change_with_the_interval(recorded):
-    line = measured(*recorded, 2)
+    runs, base = recorded
+    line = measured(runs, base, 3)
     assert line.count("\n- ") == 1
     assert "`first_margin`: difference → derived" in line
     mine = of_row(runs[runs.ablation == "margin_derived"], "method2")
