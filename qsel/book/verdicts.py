@@ -9,7 +9,7 @@ from qsel.experiments.rows import TITLES
 
 
 def words(found: Comparison) -> str:
-    """A comparison in points: the difference, its 95 % interval, and whether it is clear.
+    """A comparison in points: difference, 95 % interval, and whether it is clear.
 
     Example:
         >>> found = Comparison((-1.0, -2.0), -1.5, -2.1, (-2.9, -0.1), 0.04, 0.08, 9)
