@@ -196,7 +196,7 @@ def test_the_files_are_what_the_package_writes(tmp_path):
     names = ["scenes.js"]
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if f"matplotlib=={version('matplotlib')}" in pins:  # another draws otherwise
-        names.append("twin.svg")
+        names += ["twin.svg", "../hero.svg"]
     for name in names:
         written = (tmp_path / lab.FOLDER / name).read_text(encoding="utf-8")
         stored = (LAB / name).read_text(encoding="utf-8")

@@ -110,9 +110,16 @@ def twin() -> Figure:
     return figure
 
 
+def hero() -> Figure:
+    """What the README begins with: both methods on the points of Figure 2."""
+    panels = [(f"Method {k}", f"method{k}", *figures.scene()) for k in (1, 2)]
+    return figures.selection_in_the_plane(panels)
+
+
 def write(root: Path = Path(".")) -> None:
-    """Write both files below the root of the repository."""
+    """Write all three files below the root of the repository."""
     folder = root / FOLDER
+    (folder.parent / "hero.svg").write_text(figures.as_svg(hero()), encoding="utf-8")
     (folder / "scenes.js").write_text(scenes_script(), encoding="utf-8")
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text stays text
         metadata = {"Date": None, "Creator": None}
