@@ -22,7 +22,7 @@ from qsel.data.images import ImageSet
 from qsel.data.machine import fresh_settings
 from qsel.experiments.config import Config
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.inputs import EVALUATION_BATCH, Images, save_array
+from qsel.experiments.inputs import EVALUATION_BATCH, Images
 from qsel.experiments.precision import precision
 from qsel.experiments.record import computed_by
 from qsel.experiments.trunks import IMAGENET, ModelError, Preprocessing
@@ -76,12 +76,9 @@ def frozen_features(
     config: Config,
     device: torch.device,
     workers: int | None = None,
-    width: int | None = None,
     expected: Preprocessing = IMAGENET,
 ) -> Tensor:
-    """Features of all images, not augmented, computed once and cached.
-
-    The cache is keyed by the trunk's weights, the images and their size.
+    """(N, features) float32 of all images, not augmented, computed once and cached.
 
     Args:
         trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
@@ -89,11 +86,7 @@ def frozen_features(
         config: ``trunk``, ``resize`` and ``image_size``.
         device: where the trunk runs.
         workers: processes that decode, see ``Images``.
-        width: how many features there are, if known: cached ones are checked.
         expected: what the trunk expects of images.
-
-    Returns:
-        (N, features) float32 on the CPU.
     """
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = cache_key(trunk, images, config, device, expected)
@@ -105,11 +98,8 @@ def frozen_features(
 
     def load(path: Path) -> Tensor:
         features = torch.load(path, weights_only=True)
-        expected = (len(images), features.shape[1] if width is None else width)
-        if features.shape != expected or features.dtype != torch.float32:
+        if len(features) != len(images) or features.dtype != torch.float32:
             raise ValueError(f"{features.dtype} of shape {tuple(features.shape)}")
-        if not features.isfinite().all():
-            raise ValueError("features that are not finite")
         return features
 
     return load_or_make(cache_path(f"features/{key}.pt"), load, make, torch.save)
@@ -197,11 +187,8 @@ def cached_activations(
 
     Args:
         lower: the lower part of a trunk; used in evaluation mode.
-        images: the data set.
-        config: ``trunk``, ``resize``, ``image_size``, ``crop_scale``, ``precision``.
-        device: where the trunk runs.
-        workers: processes that decode, see ``Images``.
-        expected: what the trunk expects of images.
+        images, config, device, workers, expected: as for ``frozen_features``; of the
+            settings ``crop_scale`` and ``precision`` count too.
         views: random crops of each image.
 
     Raises:
@@ -238,8 +225,13 @@ def cached_activations(
 
     def cached(name: str, view: int | None) -> np.ndarray:
         path = folder / name
-        found = load_or_make(path, load, partial(make, view), save_array)
+        found = load_or_make(path, load, partial(make, view), _save)
         return load(path) if path.exists() else found  # from disk, not from memory
 
     random = [cached(f"crop{config.crop_scale}-{v}.npy", v) for v in range(views)]
     return Activations(cached("plain.npy", None), random, chosen, device)
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:  # numpy would add an ending to a path
+        np.save(file, array)

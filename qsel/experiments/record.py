@@ -5,17 +5,15 @@ machine.
 """
 
 import ast
-import hashlib
 import json
+import os
 import platform
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_origin, get_type_hints
@@ -107,7 +105,7 @@ class Record:
 
 
 def writable(folder: Path, option: str = "--out") -> None:
-    """Check that a folder can be made and written to; nothing of it is left.
+    """Check that a folder can be made and written to; nothing is made.
 
     Args:
         folder: that will hold runs, or one.
@@ -119,34 +117,18 @@ def writable(folder: Path, option: str = "--out") -> None:
     Example:
         >>> writable(Path("runs") / "first")
     """
-    missing = []
-    try:
-        str(folder).encode()  # torch writes to no other
-        missing += [part for part in (folder, *folder.parents) if not part.exists()]
-        for last in (False, False, True):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=folder).close()
-                break
-            except FileNotFoundError:  # another program has just removed it again
-                if last:
-                    raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not UTF-8"
-        shown = str(folder).encode("utf-8", "backslashreplace").decode()
+    there = folder.absolute()
+    while not os.path.exists(there):
+        there = there.parent
+    reason = None
+    if not there.is_dir():
+        reason = f"{there} is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = f"no permission to write to {there}"
+    if reason:
         raise RunError(
-            f"cannot write to {shown} ({reason.lower()}); give "
-            f"another folder with {option}"
-        ) from error
-    finally:
-        _remove_empty(missing)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, innermost first, unless a program has put something there."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
+            f"cannot write to {folder} ({reason}); give another folder with {option}"
+        )
 
 
 @contextmanager
@@ -160,7 +142,6 @@ def alone_at(work: Path, lock: Path) -> Iterator[None]:
     Raises:
         RunError: another program has it; the work is named.
     """
-    missing = [part for part in lock.parents if not part.exists()]
     with locked(lock) as mine:
         if not mine:
             raise RunError(
@@ -170,9 +151,10 @@ def alone_at(work: Path, lock: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if missing and [*missing[0].iterdir()] == [lock]:  # nothing was written
-                lock.unlink()
-                _remove_empty(missing)
+            if [*lock.parent.iterdir()] == [lock]:  # nothing was written
+                with suppress(OSError):
+                    lock.unlink()
+                    lock.parent.rmdir()
 
 
 def recorded_settings(config: Config) -> dict[str, object]:
@@ -192,8 +174,8 @@ def computed_by() -> tuple:
 def versions() -> dict[str, str | int]:
     """What computes: Python, packages, kind of processor, and this package's source.
 
-    "results" is ``RESULTS_VERSION``; "source" a digest of the package's statements;
-    "commit" that of the repository, if the package lies in its own.
+    "results" is ``RESULTS_VERSION``; "commit" the last one that changed the package, if
+    it lies in a repository.
     """
     found: dict[str, str | int] = {"python": platform.python_version()}
     found |= {name: version(name) for name in ("qsel", *PACKAGES)}
@@ -201,39 +183,25 @@ def versions() -> dict[str, str | int]:
     found |= {"cpu": f"{platform.machine()} {capability}", "results": RESULTS_VERSION}
     if commit := _commit(Path(__file__).parents[1]):
         found["commit"] = commit
-    return found | {"source": source_digest()}
+    return found
 
 
 def _commit(package: Path) -> str | None:
-    """The commit of a package's own repository; none where it is only installed.
-
-    A package that is installed somewhere below another project's repository, as in its
-    virtual environment, is not tracked there.
-    """
+    """The last commit that changed a package; none where git does not track it."""
     git = ["git", "-C", str(package)]
     try:
-        top = Path(_output([*git, "rev-parse", "--show-toplevel"]))
-        if not top.samefile(package.parent) or not (top / "pyproject.toml").is_file():
-            return None
-        _output([*git, "ls-files", "--error-unmatch", "--", "__init__.py"])
-        commit = _output([*git, "rev-parse", "HEAD"])
-        changed = _output([*git, "status", "--porcelain", "--", "."])
+        commit, changed = (
+            subprocess.check_output(
+                [*git, *words], stderr=subprocess.DEVNULL, text=True
+            )
+            for words in (
+                ["log", "-1", "--format=%H", "--", "."],
+                ["status", "--porcelain", "--", "."],
+            )
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit[:12] + (" with changes" if changed else "")
-
-
-@cache
-def source_digest() -> str:
-    """12 hexadecimal digits over the package's statements: a record's provenance.
-
-    Comments and docstrings do not count. Nothing is decided by it.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()[:12]
+    return commit[:12] + (" with changes" if changed else "") if commit else None
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
@@ -276,23 +244,10 @@ def command(
         words = ["torchrun", f"--nproc-per-node={processes}", "-m", *words]
     words += ["--data", source, "--preset", preset]
     words += ["--method", config.method, "--seed", str(config.seed)]
-    wanted, given = config.to_dict(), base.to_dict()
-    if config.weights:
-        wanted["weights"] = Path(config.weights).name
-    for name, value in wanted.items():
+    given = base.to_dict()
+    for name, value in recorded_settings(config).items():
         if name not in ("method", "seed") and value != given[name]:
-            words += ["--set", f"{name}={_as_text(value)}"]
+            plain = value is None or isinstance(value, bool)
+            words += ["--set", f"{name}={str(value).lower() if plain else value}"]
     set_threads = f"OMP_NUM_THREADS={threads} " if threads > 1 else ""
     return set_threads + shlex.join(words)
-
-
-def _as_text(value: object) -> str:
-    return (
-        str(value).lower() if value is None or isinstance(value, bool) else str(value)
-    )
-
-
-def _output(words: list[str]) -> str:
-    return subprocess.run(
-        words, capture_output=True, text=True, check=True
-    ).stdout.strip()

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,9 +71,7 @@ def run(
     Args:
         setup: what is asked for.
         folder: of this run alone.
-        device: by default the fastest at hand.
-        workers: processes that decode image files, see
-            ``qsel.experiments.inputs.Images``.
+        device, workers: see ``qsel.experiments.training.train``.
         processes: those that do it together; they share the folder, and the first one
             writes.
 
@@ -94,9 +93,6 @@ def run(
     device = device or best_device()
     # Half a run of one results version and half of another is a run of neither.
     checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
-    for other in checkpoints(folder):
-        if other != checkpoint and processes.rank == 0:
-            other.unlink()
     trained = None
     if method in UNTRAINED:
         with processes.first():
@@ -121,11 +117,6 @@ def run(
         return record
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of unfinished runs; other programs' have other names."""
-    return sorted(folder.glob("checkpoint-results*.pt"))
-
-
 def _measured(
     setup: Setup,
     device: torch.device,
@@ -136,6 +127,9 @@ def _measured(
     """The record of a run, from its embeddings of the unseen classes."""
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
+    name = f"{device.type}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return Record(
         config=recorded_settings(setup.config),
         preset=setup.preset,
@@ -152,7 +146,7 @@ def _measured(
             processes=processes,
         ),
         versions=versions(),
-        device=_name(device, processes),
+        device=f"{processes} × {name}" if processes > 1 else name,
         date=datetime.now(UTC).date().isoformat(),
         seconds={
             "training": round(trained.seconds, 1) if trained else 0.0,
@@ -172,16 +166,11 @@ def untrained(setup: Setup, device: torch.device, workers: int | None = None) ->
     config = setup.config
     if config.method == "raw_pixels":
         side = min(32, config.image_size)
-        features = torch.cat(
-            [
-                nn.functional.interpolate(
-                    images, size=side, mode="bilinear", antialias=True
-                ).flatten(1)
-                for images in Images(
-                    setup.data.test, config, device, workers
-                ).everything()
-            ]
+        small = partial(
+            nn.functional.interpolate, size=side, mode="bilinear", antialias=True
         )
+        batches = Images(setup.data.test, config, device, workers).everything()
+        features = torch.cat([small(images).flatten(1) for images in batches])
     else:
         model, _, inputs = prepare(setup.data, config, device, workers)
         features = trunk_features(model, inputs)
@@ -250,10 +239,3 @@ def describe(data: ZeroShot) -> dict[str, object]:
 def without_names(described: dict[str, object]) -> dict[str, object]:
     """What records have always said of the data; fingerprints cover the names too."""
     return {key: value for key, value in described.items() if key != "trained on"}
-
-
-def _name(device: torch.device, processes: int) -> str:
-    name = f"{device.type}, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return name if processes == 1 else f"{processes} × {name}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torchvision
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torchvision.transforms import InterpolationMode
 
 from qsel.data.files import first_line
@@ -83,17 +83,15 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
     """
     if ":" in config.trunk:
         trunk = _call(config.trunk)
-        if config.weights not in (None, "imagenet"):
-            _load(trunk, config.weights)
+        _load(trunk, config.weights)
     elif config.trunk == "small":
-        trunk = small_trunk()
         if config.weights == "imagenet":
             raise ModelError(
                 "the small trunk has no ImageNet weights; set weights=none, or give a "
                 "file"
             )
-        if config.weights is not None:
-            _load(trunk, config.weights)
+        trunk = small_trunk()
+        _load(trunk, config.weights)
     else:
         trunk = _torchvision_trunk(config.trunk, config.weights)
     return trunk, _width(trunk, config)
@@ -141,8 +139,7 @@ def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:
             f"the ImageNet weights of {name} could not be downloaded ({error}); on a "
             "machine with internet access fetch them once, then set weights to the file"
         ) from error
-    if weights not in (None, "imagenet"):
-        _load(trunk, weights)
+    _load(trunk, weights)
     if hasattr(trunk, "aux_logits"):  # GoogLeNet and Inception train side branches
         trunk.aux_logits = False
     linear = [n for n, m in trunk.named_modules() if isinstance(m, nn.Linear)]
@@ -158,21 +155,18 @@ def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:
 def _call(name: str) -> nn.Module:
     module, _, function = name.partition(":")
     try:
-        trunk = getattr(importlib.import_module(module), function)()
+        return getattr(importlib.import_module(module), function)()
     except Exception as error:  # a user's function may raise anything
         raise ModelError(
             f"trunk={name!r} could not be made: {first_line(error)}; expected "
             "'package.module:function', importable from here (see PYTHONPATH), called "
             "without arguments"
         ) from error
-    if not isinstance(trunk, nn.Module):
-        raise ModelError(
-            f"trunk={name!r} returned a {type(trunk).__name__}; expected a torch module"
-        )
-    return trunk
 
 
-def _load(trunk: nn.Module, path: str) -> None:
+def _load(trunk: nn.Module, path: str | None) -> None:
+    if path in (None, "imagenet"):
+        return
     if not Path(path).is_file():
         raise ModelError(f"no weights at {path}; expected 'imagenet', a file, or none")
     try:
@@ -242,20 +236,15 @@ def _inside(node: fx.Node, name: str) -> bool:
 
 @torch.no_grad()
 def _width(trunk: nn.Module, config: Config) -> int:
-    was_training = trunk.training
     try:
+        was_training = trunk.training
         out = trunk.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+        trunk.train(was_training)
+        _, width = out.shape
+        return width
     except Exception as error:
         raise ModelError(
             f"trunk={config.trunk!r} cannot take images of image_size="
             f"{config.image_size} ({first_line(error)}); expected a module "
             "that turns (B, 3, S, S) into (B, features), and a size that suits it"
         ) from error
-    trunk.train(was_training)
-    if not isinstance(out, Tensor) or out.ndim != 2:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ModelError(
-            f"trunk={config.trunk!r} turns one image into {shape}; expected a tensor "
-            "of shape (1, features)"
-        )
-    return out.shape[1]
