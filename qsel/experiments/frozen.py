@@ -41,7 +41,7 @@ class Features:
         self,
         raw: Tensor,
         device: torch.device,
-        standardised: Callable[[Tensor], Tensor] = lambda features: features,
+        standardised: Callable[[Tensor], Tensor],
     ):
         self.raw = raw.to(device)
         self._standardised = standardised

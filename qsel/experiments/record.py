@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_origin, get_type_hints
 
 import torch
 
@@ -85,16 +84,7 @@ class Record:
             RunError: no such file, or not a record; the path is named.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            hints = get_type_hints(cls)
-            if not isinstance(content, dict) or content.keys() != hints.keys():
-                raise TypeError(f"expected an object of {', '.join(hints)}")
-            found = cls(**content)
-            for name, kind in hints.items():
-                kind = get_origin(kind) or kind
-                if not isinstance(getattr(found, name), kind):
-                    raise TypeError(f"{name} is no {kind.__name__}")
-            return found
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise RunError(f"no run record at {path} ({error.strerror})") from error
         except (TypeError, ValueError) as error:

@@ -53,17 +53,13 @@ def semi_hard_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> T
     """
     same = _same_class(embeddings, labels)
     squared = _squared_distances(embeddings)
+    a, p = _pairs(same).nonzero(as_tuple=True)  # (P,)
     with torch.no_grad():
-        # The positives' columns of each row are infinitely far, behind all negatives.
-        negatives, order = squared.masked_fill(same, torch.inf).sort(stable=True)
-        a, p = _pairs(same).nonzero(as_tuple=True)
-        # One row of positives an anchor, as short as can be: the search costs the most.
-        column = _pairs(same).cumsum(dim=1)[a, p] - 1
-        positives = squared.new_zeros(len(same), int(column.max()) + 1)
-        positives[a, column] = squared[a, p]
-        farther = torch.searchsorted(negatives, positives, right=True)[a, column]
-        furthest = (~same).sum(dim=1)[a] - 1
-        n = order[a, torch.minimum(farther, furthest)]
+        from_a, negative = squared[a], ~same[a]  # (P, M)
+        farther = negative & (from_a > squared[a, p][:, None])
+        nearest = from_a.masked_fill(~farther, torch.inf).argmin(dim=1)
+        furthest = from_a.masked_fill(~negative, -torch.inf).argmax(dim=1)
+        n = torch.where(farther.any(dim=1), nearest, furthest)
     values = F.relu(squared[a, p] - squared[a, n] + margin)  # one a pair
     return values.mean().to(_result_type(embeddings))
 

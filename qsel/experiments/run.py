@@ -77,16 +77,12 @@ def run(
 
     Raises:
         RunError: the folder holds a run of other settings or data, or cannot be written
-            to; or the test part is too small for the metrics.
-        TeamError: another process stopped.
-        HierarchyError, ModelError, TrainingError: see
+            to; or the test part is too small for the metrics. For other errors see
             ``qsel.experiments.training.train``.
     """
-    done = finished(setup, folder)
-    if done is not None:
+    if done := finished(setup, folder):
         return done
-    # Said before hours of work.
-    evaluable(setup.data.test)
+    evaluable(setup.data.test)  # said before hours of work
     if processes.rank == 0:
         writable(folder)
     method = setup.config.method

@@ -229,10 +229,9 @@ def link(record: str) -> str:
 
 def _place(path: Path, folder: Path) -> str:
     """A record's path without the machine's folders around it."""
-    parts = path.parts
-    if "results" in parts:
-        from_results = len(parts) - 1 - parts[::-1].index("results")
-        return "/".join(parts[from_results:])
+    if "results" in path.parts:
+        from_results = path.parts[::-1].index("results") + 1
+        return "/".join(path.parts[-from_results:])
     return path.relative_to(folder).as_posix()
 
 

@@ -6,27 +6,44 @@ from pathlib import Path
 
 import pytest
 import tiny
+from typer.testing import CliRunner
 
+from qsel import cli
 from qsel.experiments import repeat as repeating
 from qsel.experiments.record import RunError
 from qsel.experiments.repeat import repeat
 from qsel.experiments.table1 import one_run
 
 
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """A record as ``qsel table1`` makes it, which another process can repeat."""
-    paths = [str(Path(tiny.__file__).parent), str(Path(repeating.__file__).parents[2])]
-    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
-    monkeypatch.chdir(tmp_path)
-    tiny.as_folder(tmp_path / "photos")
-    source = f"{tmp_path}/photos?seed=3"
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory):
+    """A record as ``qsel table1`` makes it."""
+    root = tmp_path_factory.mktemp("repeat")
+    source = f"{tiny.as_folder(root / 'photos')}?seed=3"
     settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
-    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
+    asked = (source, "smoke", "method1", 1, root / "runs", settings, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QSEL_CACHE", str(root / "cache"))
+        _, record, folder = one_run(*asked)
     return source, record, folder / "record.json"
 
 
-def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
+@pytest.fixture
+def recorded(run_once, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    source, record, _ = run_once
+    record.save(tmp_path / "record.json")
+    return source, record, tmp_path / "record.json"
+
+
+def test_the_command_of_a_row_of_the_table_repeats_it(recorded, monkeypatch):
+    def in_this_process(words, **options):
+        assert words[1:3] == ["-m", "qsel"]
+        outcome = CliRunner().invoke(cli.app, [*words[3:], "--workers", "0"])
+        return subprocess.CompletedProcess(words, outcome.exit_code)
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
+    monkeypatch.setattr("qsel.experiments.record._commit", lambda package: None)
     source, record, path = recorded
     again = repeat(path, source, trust=True)
     assert again.metrics == record.metrics and again.curve == record.curve
@@ -104,7 +121,6 @@ def test_what_is_not_repeated_is_told(recorded, monkeypatch):
     [
         "rm -r photos",
         "torchrun --nproc-per-node=2 evil.py",
-        "python -m qsel train --data photos",
         "qsel table1 --data photos",
         "LD_PRELOAD=evil.so qsel train --data photos",
     ],
