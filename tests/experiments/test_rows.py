@@ -1,7 +1,6 @@
 """What each row of Table 1 draws, and what it asks of its images."""
 
 import pytest
-import tiny
 import torch
 
 from qsel import losses
@@ -41,16 +40,6 @@ def test_rows_are_those_of_the_paper_and_four_more():
     assert [t for t in titles if t in QUOTED] == list(QUOTED)
     assert {*ROWS, *UNTRAINED} == set(CHOICES["method"]) == set(TITLES)
     assert QUADRUPLETS == ("random", "hardest_negative", "method1", "method2")
-
-
-@pytest.mark.parametrize("method", ROWS)
-def test_every_step_has_images_of_several_classes(method):
-    hierarchy, references, batches = drawn(method)
-    assert len(batches) == len(references)
-    for images in batches:
-        assert images.dtype == torch.int64 and len(images) <= 4 * 4
-        assert images.min() >= 0 and images.max() < len(hierarchy)
-        assert len(hierarchy.fine[images].unique()) > 1
 
 
 @pytest.mark.parametrize("method", QUADRUPLETS)
@@ -183,7 +172,7 @@ def test_a_margin_is_the_rows_own_and_none_is_its_authors(method):
     assert torch.equal(left, authors) and not torch.equal(left, other)
 
 
-@pytest.mark.parametrize("method", ["classification", *QUADRUPLETS])
+@pytest.mark.parametrize("method", ["classification", "method1"])
 def test_a_margin_is_refused_by_rows_without_one(method):
     said = rf"margin=0.5: {method} has no margin .*leave it none"
     with pytest.raises(ValueError, match=said):
@@ -245,29 +234,3 @@ def test_rows_that_look_at_nothing_do_not_embed():
             raise AssertionError("embedded")
 
         rows.draw(config, labels(), [references], embedded)
-
-
-def test_switches_reach_the_selection(monkeypatch):
-    seen = {}
-    real = batches.select_quadruplets
-
-    def watched(*arguments, **switches):
-        seen.update(switches)
-        return real(*arguments, **switches)
-
-    monkeypatch.setattr(batches, "select_quadruplets", watched)
-    switches = dict(negative="random", siblings="coarse", fallback="nearest")
-    drawn("method1", **switches)
-    assert {name: seen[name] for name in switches} == switches
-
-
-def test_tiny_data_trains_every_row():
-    """Six classes of six: fewer than a batch asks for."""
-    hierarchy = tiny.zero_shot().train.hierarchy
-    for method in ROWS:
-        config = tiny.config(method=method, batch=64)
-        embeddings = torch.randn(len(hierarchy), 3)
-        (images,) = rows.draw(
-            config, hierarchy, [hierarchy.references()], lambda e=embeddings: e
-        )
-        assert len(images) >= 12

@@ -31,15 +31,17 @@ def drawn(preset, method, count, **settings):
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("method", ROWS)
-def test_trials_are_settings_within_their_ranges(name, method):
-    base, ranges = untuned(name, method), space(name, method)
-    for settings in drawn(name, method, 8)[1:]:
-        base.with_settings(settings)
-        assert settings.keys() == ranges.keys()
-        for key, value in settings.items():
-            assert 0.999 * ranges[key][0] <= value <= 1.001 * ranges[key][1]
-            assert value == float(f"{value:.3g}")
+def test_trials_are_settings_within_their_ranges(name):
+    for method in ROWS:
+        base, ranges = untuned(name, method), space(name, method)
+        for settings in drawn(name, method, 8)[1:]:
+            base.with_settings(settings)
+            assert settings.keys() == ranges.keys()
+            for key, value in settings.items():
+                assert 0.999 * ranges[key][0] <= value <= 1.001 * ranges[key][1]
+                assert value == float(f"{value:.3g}")
+    whole, less = (drawn(name, "random", 4, **s) for s in ({}, {"dropout": 0.2}))
+    assert less == [{k: v for k, v in t.items() if k != "dropout"} for t in whole]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -74,11 +76,6 @@ def test_rows_with_equal_ranges_draw_the_same_and_each_has_its_own_margin():
         assert {own[name] == other[name] for name in common} == {True}
 
 
-def test_a_shared_setting_is_not_drawn_and_changes_no_other_draw():
-    whole, less = (drawn("laptop", "random", 4, **s) for s in ({}, {"dropout": 0.2}))
-    assert less == [{k: v for k, v in t.items() if k != "dropout"} for t in whole]
-
-
 def test_longer_embeddings_get_smaller_rates_where_the_gradient_s_size_counts():
     method, divisor = "lifted_structure", config.RATE_DIVISORS["lifted_structure"]
     for settings in ({}, {"optimiser": "adamw"}, {"normalise": True}):
@@ -98,6 +95,13 @@ def test_what_cannot_be_searched_is_said(tmp_path):
         tune(data, "laptop", tmp_path / "a", ["start"])
     with pytest.raises(ValueError, match="whiten acts on frozen features"):
         tune(data, "frozen", tmp_path / "a", ["random"], settings={"freeze": "none"})
+    (tmp_path / "taken").write_text("")
+    for out in (tmp_path, tmp_path / "taken" / "search.json"):
+        with pytest.raises(ValueError, match="--out"):
+            tune(data, "laptop", out, ["random"])
+    few = ZeroShot("few", data.train, data.test.subset([0, 1, 6, 7]))
+    with pytest.raises(ValueError, match="4 images; R@8 needs 9"):
+        tune(few, "laptop", tmp_path / "a", ["random"])
 
 
 SETTINGS = tiny.SETTINGS | {"epochs": "3"}
@@ -239,7 +243,7 @@ def test_a_mistake_is_no_failed_trial(tmp_path, small, monkeypatch):
     assert json.loads((tmp_path / "search.json").read_text())["runs"] == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"runs": []}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"runs": []}'])
 def test_a_file_that_is_no_search_is_named_and_kept(tmp_path, small, text):
     out = tmp_path / "search.json"
     out.write_text(text)
@@ -254,20 +258,4 @@ def test_two_searches_do_not_share_a_file(tmp_path, small):
         pytest.raises(ValueError, match="another program"),
     ):
         search(tmp_path / "search.json")
-    assert not small
-
-
-def test_a_place_for_no_file_is_said_first(tmp_path, small):
-    (tmp_path / "taken").write_text("")
-    for out in (tmp_path, tmp_path / "taken" / "search.json"):
-        with pytest.raises(ValueError, match="--out"):
-            search(out)
-    assert not small
-
-
-def test_held_out_classes_with_too_few_images_are_told_first(tmp_path, small):
-    data = held_out()
-    few = ZeroShot("few", data.train, data.test.subset([0, 1, 6, 7]))
-    with pytest.raises(ValueError, match="4 images; R@8 needs 9"):
-        tune(few, "smoke", tmp_path / "a", ["random"], 1, SETTINGS)
     assert not small
