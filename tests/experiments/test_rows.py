@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qsel import losses
-from qsel.experiments import batches, rivals, row_names, rows
+from qsel.experiments import batches, row_names, rows
 from qsel.experiments.config import CHOICES, Config
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES, UNTRAINED, Batch
 from qsel.experiments.table1 import QUOTED
@@ -130,31 +130,6 @@ def test_the_objective_of_quadruplets_is_equation_6():
     assert set(found) == {"loss", "distance", "classification", "global", "zero"}
 
 
-def test_the_other_objectives_are_the_rivals():
-    expected = {
-        "semi_hard": rivals.semi_hard_loss,
-        "lifted_structure": rivals.lifted_structure_loss,
-        "n_pairs": rivals.n_pairs_loss,
-        "clustering": rivals.clustering_loss,
-        "multi_similarity": rivals.multi_similarity_loss,
-    }
-    for method, loss in expected.items():
-        b = batch_of(method)
-        found = ROWS[method].objective(b, Config())
-        assert torch.equal(found["loss"], loss(b.embeddings, b.fine))
-    b = batch_of("triplet_global")
-    found = ROWS["triplet_global"].objective(b, Config())
-    assert torch.equal(
-        found["loss"], rivals.triplet_global_loss(*b.embeddings.split(4))
-    )
-
-    b = batch_of("proxy_anchor")
-    found = ROWS["proxy_anchor"].objective(b, Config())
-    assert torch.equal(
-        found["loss"], rivals.proxy_anchor_loss(b.embeddings, b.fine, b.proxies)
-    )
-
-
 @pytest.mark.parametrize("method", [m for m in ROWS if ROWS[m].margin])
 def test_a_margin_is_the_rows_own_and_none_is_its_authors(method):
     b, published = (
@@ -177,17 +152,6 @@ def test_a_margin_is_refused_by_rows_without_one(method):
     said = rf"margin=0.5: {method} has no margin .*leave it none"
     with pytest.raises(ValueError, match=said):
         drawn(method, margin=0.5)
-
-
-def test_classification_alone_is_equation_4_of_every_image():
-    b = batch_of("classification")
-    for reduction in ("mean", "sum"):
-        config = Config(coarse_weight=0.3, fine_weight=0.6, reduction=reduction)
-        found = ROWS["classification"].objective(b, config)["loss"]
-        expected = losses.classification_loss(
-            *(b.coarse_scores, b.fine_scores, b.coarse, b.fine, 0.3, 0.6, reduction)
-        )
-        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("method", ROWS)

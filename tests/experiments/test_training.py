@@ -167,22 +167,6 @@ def test_curve_says_what_happened(data):
     assert {entry["learning_rate"] for entry in constant} == {config.learning_rate}
 
 
-def test_sum_is_the_batch_times_the_mean(data):
-    """One step of plain descent: B times as far."""
-    moved = {}
-    for reduction in ("mean", "sum"):
-        config = tiny.frozen(
-            **dict(batch=36, epochs=1, reduction=reduction),
-            **dict(momentum=0.0, schedule="constant", learning_rate=0.001),
-        )
-        before, *_ = network.prepare(data, config, tiny.CPU)
-        start = torch.cat([p.flatten() for p in before.parameters()])
-        moved[reduction] = weights(train(data, config)) - start
-    assert moved["mean"].norm() > 0
-    ratio = moved["sum"].norm() / moved["mean"].norm()
-    assert ratio.item() == pytest.approx(36, rel=1e-3)
-
-
 def test_the_selection_sees_the_whole_training_set(data, monkeypatch):
     """How often, with which gallery, and which references: all of them, once."""
     calls = []
@@ -239,17 +223,6 @@ def test_whitening_is_of_the_training_set(data):
 
 
 # --- embeddings and metrics ------------------------------------------------------
-
-
-def test_embed_restores_the_mode_and_repeats(data):
-    model, inputs, _ = network.prepare(data, tiny.config(dropout=0.5), tiny.CPU)
-    model.train()
-    first = embed(model, inputs)
-    assert model.training and first.shape == (36, 8)
-    assert torch.equal(first, embed(model, inputs))
-    model.eval()
-    embed(model, inputs)
-    assert not model.training
 
 
 # --- what stops a run ------------------------------------------------------------
