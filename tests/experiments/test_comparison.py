@@ -11,7 +11,6 @@ from scipy import stats
 from qsel.experiments import comparison
 from qsel.experiments.comparison import (
     COMPARISONS,
-    DRAWS,
     Comparison,
     compare,
     judge,
@@ -42,47 +41,6 @@ def made_up(random, images, seeds, of_seeds=0.0, of_classes=0.0, noise=0.0):
 
 
 # --- over seeds and classes ------------------------------------------------------
-
-
-def slow_interval(runs):
-    """Draw by draw, the noise by an analysis of variance, cell by cell."""
-    one, other = (of_row(runs, m).by_class.tolist() for m in PAIR[::-1])
-    images = one[0]["images"]
-    s, f, total = len(one), len(images), sum(images)
-    hits = [[one[i]["R@1"][c] - other[i]["R@1"][c] for c in range(f)] for i in range(s)]
-    gaps = [100 * sum(row) / total for row in hits]
-    mean = sum(gaps) / s
-    pull = [
-        [100 * f * (row[c] - images[c] * mean / 100) / total for c in range(f)]
-        for row in hits
-    ]
-    by_seed = [sum(row) / f for row in pull]
-    by_class = [sum(row[c] for row in pull) / s for c in range(f)]
-    noise = sum(
-        (pull[i][c] - by_seed[i] - by_class[c]) ** 2 for i in range(s) for c in range(f)
-    )
-    noise /= (s - 1) * (f - 1) * s * f
-    of_seeds = sum((gap - mean) ** 2 for gap in gaps) / (s - 1) / s
-    of_classes = sum(b**2 for b in by_class) / f / f
-    both = of_seeds + of_classes
-    shrink = (max(of_seeds, of_classes, both - noise) / both) ** 0.5 if both else 1
-    draws = []
-    times, steps = comparison._times_drawn(f, 0), comparison._steps_of_t(s - 1, 0)
-    for drawn, step in zip(times, steps, strict=True):
-        gap = 100 * sum(drawn[c] * row[c] / s for c in range(f) for row in hits)
-        gap /= sum(drawn[c] * images[c] for c in range(f))
-        for sign in (1, -1):
-            draws.append(mean + shrink * (gap - mean + sign * step * of_seeds**0.5))
-    draws.sort()
-    at = DRAWS // 40  # 2.5 %
-    return (draws[at - 1] + draws[at]) / 2, (draws[-at - 1] + draws[-at]) / 2
-
-
-@pytest.mark.parametrize("deviations", [(1, 4, 6), (0, 4, 0), (0, 0, 0)])
-def test_the_bootstrap_is_its_slow_twin(deviations):
-    random = np.random.default_rng(3)
-    runs = made_up(random, random.integers(1, 50, 7), 3, *deviations)
-    assert of_pair(runs).interval == pytest.approx(slow_interval(runs), abs=1e-9)
 
 
 def test_seeds_that_agree_leave_the_classes_and_the_other_way_round():

@@ -51,7 +51,7 @@ def test_the_trunk_runs_once():
     assert torch.equal(first, again) and torch.equal(first, other)
 
 
-@pytest.mark.parametrize("changed", ["weights", "images", "size", "trunk"])
+@pytest.mark.parametrize("changed", ["weights", "images", "size"])
 def test_another_cache_entry(changed):
     cars, config = tiny.image_set(), tiny.frozen()
     frozen_features(Counting(), cars, config, tiny.CPU)
@@ -60,13 +60,11 @@ def test_another_cache_entry(changed):
         cars = tiny.image_set(seed=1)
     if changed == "size":
         config = config.with_settings({"resize": 20})
-    if changed == "trunk":
-        config = config.with_settings({"trunk": "tiny:another"})
     frozen_features(trunk, cars, config, tiny.CPU)
     assert trunk.seen == 36
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "fewer", "double"])
+@pytest.mark.parametrize("damage", ["cut", "fewer"])
 def test_damaged_features_are_computed_again(damage, cache):
     def features():
         return frozen_features(
@@ -78,9 +76,7 @@ def test_damaged_features_are_computed_again(damage, cache):
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:500])
     else:
-        other = {"weights": torch.zeros(3)}
-        foreign = dict(other=other, fewer=good[1:], double=good.double())
-        torch.save(foreign[damage], path)
+        torch.save(good[1:], path)
     with pytest.warns(UserWarning, match=f"{path.name} cannot be used") as told:
         assert torch.equal(features(), good)
     assert len(told) == 1 and "\n" not in str(told[0].message)

@@ -317,18 +317,6 @@ def test_gradients_are_finite_where_embeddings_are_equal(loss):
     assert value.isfinite() and gradient.abs().max() < 100
 
 
-@losses
-def test_float32_keeps_small_distances(loss):
-    """The matrix of products alone would lose distances below 3e-4 in float32."""
-    noise, labels = random_batch(5, size=40, width=16)
-    x = torch.ones(40, 16, dtype=torch.float64) / 4 + 1e-4 * noise
-    x = x.float()
-    ours = value_and_gradient(lambda e: loss(e, labels), x)
-    exact = value_and_gradient(lambda e: loss(e, labels), x.double())
-    torch.testing.assert_close(ours[0].double(), exact[0], rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(ours[1], exact[1], rtol=1e-4, atol=1e-7)
-
-
 @pytest.mark.parametrize("loss", [*BATCH_LOSSES, n_pairs_loss])
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
 def test_batches_without_pairs_or_negatives_are_refused(loss, labels):

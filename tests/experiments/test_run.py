@@ -9,14 +9,13 @@ import tiny
 import torch
 
 from qsel.data import ImageSet
-from qsel.experiments import config as settings
 from qsel.experiments import network, training
 from qsel.experiments import record as runs
 from qsel.experiments import run as experiment
 from qsel.experiments.network import embed, evaluate
-from qsel.experiments.record import Record, RunError, command
+from qsel.experiments.record import Record, RunError
 from qsel.experiments.rows import UNTRAINED
-from qsel.experiments.run import Setup, describe, finished, run, untrained
+from qsel.experiments.run import Setup, run, untrained
 from qsel.experiments.trained import load_model
 from qsel.experiments.trunks import IMAGENET
 from qsel.hierarchy import Hierarchy
@@ -61,15 +60,6 @@ def test_the_record_is_of_the_network_beside_it(tmp_path):
     assert dataclasses.replace(again, seconds=record.seconds) == record
 
 
-def test_what_trains_inner_products_is_tested_by_cosine(tmp_path):
-    asked, folder = setup(method="n_pairs", normalise=False), tmp_path / "run"
-    record = run(asked, folder, tiny.CPU)
-    model, _, test = load_model(asked, folder, tiny.CPU)
-    labels, x = asked.data.test.hierarchy.fine, embed(model, test)
-    unit = torch.nn.functional.normalize(x, dim=1)
-    assert record.metrics == evaluate(unit, labels) != evaluate(x, labels)
-
-
 @pytest.mark.parametrize("method", UNTRAINED)
 def test_rows_without_training(tmp_path, trains, method):
     asked, folder = setup(method=method), tmp_path / "run"
@@ -95,42 +85,28 @@ def test_rows_without_training(tmp_path, trains, method):
         load_model(asked, folder, tiny.CPU)
 
 
-@pytest.mark.parametrize("changed", ["settings", "data"])
-def test_another_run_is_not_overwritten(tmp_path, trains, changed):
-    run(setup(), tmp_path, tiny.CPU)
-    other = setup(seed=1) if changed == "settings" else setup()
-    if changed == "data":
-        other = dataclasses.replace(other, data=tiny.zero_shot(seed=1))
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    with pytest.raises(RunError, match="holds another run") as error:
-        run(other, tmp_path, tiny.CPU)
-    assert str(tmp_path) in str(error.value) and "qsel train" in str(error.value)
-    after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert len(trains) == 1 and after == before
-
-
-def test_a_record_that_names_no_classes_is_of_the_same_run(tmp_path, trains):
-    """Older ones did not; the fingerprints say whether the data is the same."""
+def test_another_run_is_not_overwritten(tmp_path, trains):
     record = run(setup(), tmp_path, tiny.CPU)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    other_data = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
+    for other in (setup(seed=1), other_data):
+        with pytest.raises(RunError, match="holds another run .qsel train") as error:
+            run(other, tmp_path, tiny.CPU)
+        assert str(tmp_path) in str(error.value)
+    after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    assert after == before
+    # Older records named no classes; the fingerprints say whether the data is the same.
     del record.data["trained on"]
     record.save(tmp_path / "record.json")
     assert run(setup(), tmp_path, tiny.CPU) == record and len(trains) == 1
-    other = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
-    with pytest.raises(RunError, match="holds another run"):
-        finished(other, tmp_path)
-
-
-def another_results_version(monkeypatch, number=2):
-    monkeypatch.setattr(experiment, "RESULTS_VERSION", number)
-    monkeypatch.setattr(runs, "RESULTS_VERSION", number)
 
 
 def test_another_results_version_runs_again(tmp_path, trains, monkeypatch):
     run(setup(), tmp_path, tiny.CPU)
     run(setup(), tmp_path, tiny.CPU)
     assert len(trains) == 1
-    another_results_version(monkeypatch)
-    assert finished(setup(), tmp_path) is None
+    monkeypatch.setattr(experiment, "RESULTS_VERSION", 2)
+    monkeypatch.setattr(runs, "RESULTS_VERSION", 2)
     again = run(setup(), tmp_path, tiny.CPU)
     assert len(trains) == 2 and again.versions["results"] == 2
 
@@ -166,24 +142,6 @@ def test_no_machine_in_a_record(tmp_path):
     assert str(tmp_path) not in text and "photos" in text
     for name in {socket.gethostname(), platform.node()}:
         assert len(name) < 4 or name not in text
-
-
-def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeypatch):
-    """It is compared with the preset of its own method, as `qsel train` reads it."""
-    monkeypatch.setitem(settings.TUNED, ("smoke", "random"), {"dropout": 0.5})
-    for method in ("random", "method2"):
-        asked = setup(method=method, dropout=0.0, epochs=1)
-        record = run(asked, tmp_path / method, tiny.CPU)
-        base = settings.preset("smoke", method)
-        assert record.command == command("tiny", "smoke", asked.config, base)
-
-
-def test_what_a_record_says_of_the_data():
-    said = describe(tiny.zero_shot())
-    assert said["train"]["images"] == 36 and said["test"]["fine classes"] == 6
-    assert said["trained on"] == [f"f{k}" for k in range(6)]
-    assert said["train"]["coarse classes"] == 3 and said["never references"] == 0
-    assert said != describe(tiny.zero_shot(seed=1))
 
 
 def test_a_network_of_other_classes_is_one_sentence(tmp_path):
