@@ -82,11 +82,10 @@ class Images:
         if self.images.pixels is None:
             # Each image has its own seed, drawn here, so that the number of workers
             # does not change what is drawn.
-            seeds = (torch.randint(2**62, b.shape) for b in batches)
-            batches = [
-                list(zip(b.tolist(), s.tolist(), strict=True))[processes.share]
-                for b, s in zip(batches, seeds, strict=True)
-            ]
+            seeded = (
+                torch.stack([b, torch.randint(2**62, b.shape)], 1) for b in batches
+            )
+            batches = [[*map(tuple, b[processes.share].tolist())] for b in seeded]
             return self._load(self._augmented, batches)
         whole = self._load(self._augmented, batches)
         return (images[processes.share] for images in whole)
@@ -96,8 +95,8 @@ class Images:
 
         Of several processes each gets its share of them.
         """
-        every, size = range(len(self.images))[processes.share], EVALUATION_BATCH
-        batches = [every[i : i + size] for i in range(0, len(every), size)]
+        every = torch.arange(len(self.images))[processes.share]
+        batches = [batch.tolist() for batch in every.split(EVALUATION_BATCH)]
         return tqdm(
             self._load(self._plain, batches),
             total=len(batches),

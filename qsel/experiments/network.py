@@ -148,12 +148,7 @@ def trunk_features(model: nn.Module, inputs: Inputs) -> Tensor:
 def evaluate(
     embeddings: Tensor, labels: Tensor, ks: tuple[int, ...] = metrics.KS
 ) -> dict[str, float]:
-    """All metrics of Table 1, and MAP@R, on embeddings of unseen classes.
-
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) fine labels.
-        ks: the K of Recall@K.
+    """All metrics of Table 1, and MAP@R, of (N, D) embeddings and (N,) fine labels.
 
     Returns:
         "R@K" for each K, "MAP@R", "NMI" (mean over k-means seeds) and "NMI sd", all as

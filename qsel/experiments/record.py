@@ -97,12 +97,8 @@ class Record:
 def writable(folder: Path, option: str = "--out") -> None:
     """Check that a folder can be made and written to; nothing is made.
 
-    Args:
-        folder: that will hold runs, or one.
-        option: what the folder was given with.
-
     Raises:
-        RunError: it cannot; the folder is named.
+        RunError: it cannot; the folder and the option that gave it are named.
 
     Example:
         >>> writable(Path("runs") / "first")
@@ -123,11 +119,7 @@ def writable(folder: Path, option: str = "--out") -> None:
 
 @contextmanager
 def alone_at(work: Path, lock: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder, or of another output, for the block.
-
-    Args:
-        work: what is written.
-        lock: the file that stands for it.
+    """Hold the lock of what is written, a run's folder say, for the block.
 
     Raises:
         RunError: another program has it; the work is named.
@@ -216,18 +208,11 @@ def command(
     threads: int = 1,
     processes: int = 1,
 ) -> str:
-    """The shell command that repeats a run; only what differs is spelled out.
+    """The shell command that repeats a run.
 
-    A data folder and a weights file are given by their names: a record holds no folder
-    of the machine.
-
-    Args:
-        source: what ``--data`` names, with its options.
-        preset: the preset that ``base`` is made of.
-        config: the run's settings.
-        base: the preset's settings for the run's method.
-        threads: of the processor; a sum in another number of them is another sum.
-        processes: that train together.
+    Only settings that differ from the preset's for that method, ``base``, are spelled
+    out. A data folder and a weights file are given by their names: a record holds no
+    folder of the machine. A sum in another number of threads is another sum.
     """
     words = ["qsel", "train"]
     if processes > 1:

@@ -42,9 +42,7 @@ def semi_hard_loss(embeddings: Tensor, labels: Tensor, margin: float = 0.2) -> T
     does not say what to do when there is none; that rule is the one of the well-known
     TensorFlow implementation. Which n it is has no gradient.
 
-    Args:
-        embeddings, labels: of the batch.
-        margin: m, in units of squared distance.
+    m is in units of squared distance.
 
     Example:
         >>> x = torch.tensor([[0.0], [1.0], [1.5]])  # pairs 0-1 and 1-0
@@ -74,9 +72,7 @@ def lifted_structure_loss(
     P holds every pair of two images of one class, k and l run over the negatives of i
     and of j. The sum of each image is found once, so that nothing is larger than M × M.
 
-    Args:
-        embeddings, labels: of the batch.
-        margin: α, in units of distance.
+    The margin α is in units of distance.
 
     Example:
         >>> x = torch.tensor([[0.0], [0.0], [1.0]])
@@ -137,9 +133,7 @@ def clustering_loss(embeddings: Tensor, labels: Tensor, gamma: float = 1.0) -> T
     formula. Which medoids they are has no gradient, and neither has Δ. F is a sum over
     the batch, so that γ weighs less in a larger one.
 
-    Args:
-        embeddings, labels: of the batch.
-        gamma: γ, in units of distance.
+    γ is in units of distance.
 
     Example:
         >>> x = torch.tensor([[0.0], [2.0], [2.0], [4.0]])

@@ -40,18 +40,11 @@ from qsel.metrics import KS
 
 @dataclass(frozen=True)
 class Setup:
-    """What is asked for: the data, the settings, and how to name them in a record.
+    """What is asked for: the data, the settings, and how to name them in a record."""
 
-    Attributes:
-        data: training and unseen test classes.
-        source: what ``--data`` names, without the folders around it.
-        preset: the preset that ``config`` started from.
-        config: every setting that changes the result.
-    """
-
-    data: ZeroShot
-    source: str
-    preset: str
+    data: ZeroShot  # training and unseen test classes
+    source: str  # what ``--data`` names, without the folders around it
+    preset: str  # that ``config`` started from
     config: Config
 
 
@@ -94,13 +87,10 @@ def run(
         with processes.first():
             embeddings = untrained(setup, device, workers)
     else:
-        trained = train(
-            setup.data, setup.config, device, workers, checkpoint, processes=processes
-        )
-        embeddings = embed(
-            trained.model, trained.test, processes, setup.config.precision
-        )
-        embeddings = comparable(embeddings, method)
+        common = (setup.config, device, workers, checkpoint)
+        trained = train(setup.data, *common, processes=processes)
+        found = embed(trained.model, trained.test, processes, setup.config.precision)
+        embeddings = comparable(found, method)
     with processes.first():  # it writes what the others read
         if processes.rank > 0:
             return Record.load(folder / "record.json")
@@ -180,18 +170,13 @@ def evaluable(test: ImageSet) -> None:
         RunError: too few images for the largest K, a single class, or no class with two
             images.
     """
-    fine = test.hierarchy.fine
-    images = fine.bincount()
-    needed = max(KS) + 1
-    if len(fine) < needed:
-        reason = f"{len(fine)} images; R@{max(KS)} needs {needed}"
-    elif (images > 0).sum() < 2:
-        reason = "one fine class; retrieval and clustering need two"
-    elif images.max() < 2:
-        reason = "one image of each fine class; MAP@R needs a class with two"
-    else:
-        return
-    raise RunError(f"the test part has {reason}: give data with more to test on")
+    images, needed = test.hierarchy.fine.bincount(), max(KS) + 1
+    if images.sum() < needed or (images > 0).sum() < 2 or images.max() < 2:
+        raise RunError(
+            f"the test part has {images.sum()} images; R@{max(KS)} needs {needed}, and "
+            "all metrics need two fine classes, one of them with two images: give data "
+            "with more to test on"
+        )
 
 
 def finished(setup: Setup, folder: Path) -> Record | None:

@@ -196,17 +196,14 @@ def spread(values: pd.Series) -> str:
 
 
 def recorded(name: str = RECORDED) -> Path:
-    """A folder of recorded runs, from the root or a notebook; nothing may be in it.
-
-    Args:
-        name: the folder's path below ``results``.
+    """A folder below ``results``, from the root or a notebook; it may be empty.
 
     Raises:
         FileNotFoundError: no folder ``results`` here or one up.
     """
-    for root in (Path(), Path("..")):
-        if (root / "results").is_dir():
-            return root / "results" / name
+    for results in (Path("results"), Path("../results")):
+        if results.is_dir():
+            return results / name
     raise FileNotFoundError(
         "no results folder here or one folder up; run from the repository's root or "
         "its notebooks folder"

@@ -20,16 +20,11 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a trunk's weights expect of an image, beside its size.
+    """What a trunk's weights expect of an image, beside its size."""
 
-    Attributes:
-        mean, std: of each channel, for pixels from 0 to 1.
-        interpolation: how images are resized.
-    """
-
-    mean: tuple[float, float, float]
+    mean: tuple[float, float, float]  # of each channel, for pixels from 0 to 1
     std: tuple[float, float, float]
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR  # to resize
 
 
 # Of most ImageNet weights, and of the small trunk's.
@@ -37,15 +32,11 @@ IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def preprocessing(name: str, trunk: nn.Module | None = None) -> Preprocessing:
-    """What a trunk expects of an image.
+    """What the trunk of this name expects of an image.
 
     torchvision says it for its weights. A function's module says it in attributes
     ``mean``, ``std`` and ``interpolation`` ("bilinear", "bicubic", …); what it leaves
     out is that of ImageNet.
-
-    Args:
-        name: as a configuration's ``trunk``.
-        trunk: the module that a function returned.
 
     Example:
         >>> preprocessing("efficientnet_b0").interpolation.value
@@ -65,13 +56,7 @@ def preprocessing(name: str, trunk: nn.Module | None = None) -> Preprocessing:
 
 @fresh_settings()
 def build_trunk(config: Config) -> tuple[nn.Module, int]:
-    """The trunk a configuration names, and the width of its features.
-
-    Args:
-        config: ``trunk``, ``weights`` and ``image_size``.
-
-    Returns:
-        A module (B, 3, H, W) → (B, features), and ``features``.
+    """The trunk a configuration names, (B, 3, H, W) → (B, features), and ``features``.
 
     Raises:
         ModelError: no such trunk, weights that cannot be had or do not fit, or a
@@ -180,11 +165,9 @@ def _load(trunk: nn.Module, path: str | None) -> None:
 
 
 def split_trunk(trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
-    """A trunk cut in front of one of its modules: what comes before, and the rest.
+    """A trunk cut in front of a module of that name: what comes before, and the rest.
 
-    Args:
-        trunk: a module that ``torch.fx`` can trace; it is traced in evaluation mode.
-        name: of the module, as ``trunk.named_modules()`` has it.
+    It is traced by ``torch.fx``, in evaluation mode.
 
     Raises:
         ModelError: no such module, a trunk that cannot be traced, or more than one
