@@ -171,11 +171,12 @@ def evaluable(test: ImageSet) -> None:
             images.
     """
     images, needed = test.hierarchy.fine.bincount(), max(KS) + 1
-    if images.sum() < needed or (images > 0).sum() < 2 or images.max() < 2:
+    classes = int((images > 0).sum())
+    if images.sum() < needed or classes < 2 or images.max() < 2:
         raise RunError(
-            f"the test part has {images.sum()} images; R@{max(KS)} needs {needed}, and "
-            "all metrics need two fine classes, one of them with two images: give data "
-            "with more to test on"
+            f"the test part has {images.sum()} images; R@{max(KS)} needs {needed}, NMI "
+            f"two fine classes (here {classes}), and MAP@R two images of one of them: "
+            "give data with more to test on"
         )
 
 

@@ -38,9 +38,6 @@ def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") ->
     ).save(folder / f"{method}-seed{seed}" / "record.json")
 
 
-# --- the list --------------------------------------------------------------------
-
-
 def test_every_switch_changes_something():
     for name, switch in SWITCHES.items():
         assert switch.words and set(switch.rows) <= set(QUADRUPLETS)
@@ -63,9 +60,6 @@ def test_errata_exist_and_every_switch_of_theirs_is_run():
     assert numbers == {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13}
 
 
-# --- what is asked for -----------------------------------------------------------
-
-
 def test_jobs_are_the_rows_of_every_switch():
     found = jobs("cars?parts=train", "frozen")
     assert [(job.ablation, job.method) for job in found] == [
@@ -77,21 +71,16 @@ def test_jobs_are_the_rows_of_every_switch():
     assert [job.settings for job in jobs("cars", "upper", ["global_heavy"])] == [
         {"global_weight": 32.0}
     ]
-    for job in found:
-        body9 = job.ablation == "body9"
-        assert job.source == "cars?parts=train" + "&coarse=body9" * body9
-
-
-def test_shared_settings_reach_every_job_and_the_switch_wins():
     shared = {"resize": "224", "epochs": "3", "margin1": "0.8"}
-    found = {
+    with_shared = {
         (job.ablation, job.method): job.settings
         for job in jobs("cars", "frozen", settings=shared)
     }
-    assert all(settings["resize"] == "224" for settings in found.values())
-    assert found["twice_as_long", "random"]["epochs"] == 6
-    assert found["margins_large", "method2"]["margin1"] == 1.0
-    assert found["no_global", "method2"]["margin1"] == "0.8"
+    assert with_shared["twice_as_long", "random"]["epochs"] == 6  # the switch wins
+    assert with_shared["no_global", "method2"]["margin1"] == "0.8"
+    for job in found:
+        body9 = job.ablation == "body9"
+        assert job.source == "cars?parts=train" + "&coarse=body9" * body9
 
 
 @pytest.mark.parametrize("of", ["frozen", "laptop"])
@@ -101,9 +90,6 @@ def test_rows_with_one_setting_differ_in_their_method_alone(of):
         other = preset(of, job.method).with_settings(job.settings)
         negative = "random" if job.ablation == "random_negative_same" else "nearest"
         assert other == replace(randoms, method=job.method, negative=negative)
-
-
-# --- running ---------------------------------------------------------------------
 
 
 def test_what_is_missing_is_run_and_a_failure_stops_nothing(tmp_path, monkeypatch):
@@ -158,9 +144,6 @@ def test_what_is_missing_is_run_and_a_failure_stops_nothing(tmp_path, monkeypatc
 def test_a_mistake_is_said_before_anything_runs(asked, says):
     with pytest.raises(ValueError, match=says):
         jobs(*asked)
-
-
-# --- what the records say --------------------------------------------------------
 
 
 @pytest.fixture

@@ -40,9 +40,6 @@ def made_up(random, images, seeds, of_seeds=0.0, of_classes=0.0, noise=0.0):
     return counted(images.tolist(), method1=[[0] * f] * s, method2=gaps.tolist())
 
 
-# --- over seeds and classes ------------------------------------------------------
-
-
 def test_seeds_that_agree_leave_the_classes_and_the_other_way_round():
     random = np.random.default_rng(0)
     images = np.full(400, 40)
@@ -74,9 +71,6 @@ def test_runs_on_other_classes_do_not_compare():
         compare(one, other)
 
 
-# --- over seeds ------------------------------------------------------------------
-
-
 def test_paired_goes_by_the_seeds_that_both_have():
     runs = frame(**RUNS)[:-6].sample(frac=1, random_state=0)
     gaps = paired(runs, "method2", "method1")
@@ -94,9 +88,6 @@ def test_without_counts_by_class_it_is_the_paired_t_test_of_scipy(pair):
     assert found.p == pytest.approx(test.pvalue, abs=5e-4) and found.classes == 0
     gaps = np.subtract(*(RUNS[m] for m in pair))
     assert found.effect == pytest.approx(gaps.mean() / gaps.std(ddof=1))
-
-
-# --- over folds ------------------------------------------------------------------
 
 
 def folds(seeds=(5, 3), sizes=((20,) * 60, (40,) * 30), deviations=(0.5, 4, 6)):
@@ -130,9 +121,6 @@ def test_a_fold_without_a_common_seed_is_left_out_and_one_alone_decides_nothing(
     alone = two[two.seed == 1]
     found = of_pair(over_folds(one, alone))
     assert len(found.gaps) == 6 and found.interval is None and not found.clear
-
-
-# --- the verdict -----------------------------------------------------------------
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7))

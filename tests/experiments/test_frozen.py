@@ -83,9 +83,6 @@ def test_damaged_features_are_computed_again(damage, cache):
     assert torch.equal(features(), good)
 
 
-# --- activations of the lower part -------------------------------------------------
-
-
 def part_trained(**settings):
     """The small trunk from its second block on; "7" is the convolution there."""
     fixed = dict(trunk="small", freeze="until:7", batch_norm="fixed", epochs=1)

@@ -65,9 +65,6 @@ def test_images_in_memory_and_in_files_are_the_same(size, tmp_path):
             assert torch.equal(images, everything[batch])
 
 
-# --- images that are larger than needed ------------------------------------------
-
-
 def photographs(folder, size: tuple[int, int]) -> ImageSet:
     """Two smooth pictures of (width, height) pixels, as files."""
     folder.mkdir()

@@ -11,10 +11,9 @@ import pytest
 import tiny
 
 from qsel.experiments import table1
-from qsel.experiments.config import CHOICES, PRESETS
 from qsel.experiments.record import Record, RunError
 from qsel.experiments.row_names import ADDED
-from qsel.experiments.rows import TITLES, UNTRAINED
+from qsel.experiments.rows import TITLES
 from qsel.experiments.table1 import MEASURED, METRICS, QUOTED, beside, gather, summary
 
 PAPER_TEXT = Path(__file__).parents[3] / "shared" / "paper.txt"
@@ -47,9 +46,6 @@ def write_runs(folder: Path, methods=tuple(TITLES), seeds=3) -> dict:
     return written
 
 
-# --- the quoted table ------------------------------------------------------------
-
-
 def test_quoted_numbers_are_the_papers():
     if not PAPER_TEXT.is_file():
         pytest.skip("the paper's text is not beside the checkout")
@@ -61,18 +57,6 @@ def test_quoted_numbers_are_the_papers():
             name = re.sub(r"\s*\[\d+\]", "", cells[0])
             printed[name] = tuple(float(cell) for cell in cells[1:])
     assert printed == QUOTED and list(printed) == list(QUOTED)
-
-
-def test_every_row_is_a_method_and_the_papers_are_quoted():
-    assert set(TITLES) == set(CHOICES["method"])
-    not_quoted = {TITLES[m] for m in (*UNTRAINED, *ADDED, "hardest_negative")}
-    assert set(TITLES.values()) - set(QUOTED) == not_quoted
-    assert set(QUOTED) <= set(TITLES.values())
-    assert all(len(row) == len(METRICS) for row in QUOTED.values())
-    assert set(table1.SEEDS) == set(PRESETS)
-
-
-# --- gathering -------------------------------------------------------------------
 
 
 def test_gather_reads_every_record(tmp_path):
@@ -116,9 +100,6 @@ def test_runs_of_other_code_or_other_images_do_not_mix(tmp_path, what):
         gather(tmp_path)
 
 
-# --- the page's table ------------------------------------------------------------
-
-
 def test_beside_is_quoted_rerun_and_difference(tmp_path):
     written = write_runs(tmp_path)
     page = beside(gather(tmp_path))
@@ -152,9 +133,6 @@ def test_a_record_is_linked_where_the_project_has_an_address(monkeypatch):
     found = table1.link("results/a=b/record.json")
     assert found == "https://b.example/q/blob/main/results/a=b/record.json"
     assert table1.link("random-seed0/record.json") == "random-seed0/record.json"
-
-
-# --- running ---------------------------------------------------------------------
 
 
 def test_recorded_runs_are_found_or_named(tmp_path, monkeypatch):

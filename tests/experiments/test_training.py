@@ -104,9 +104,6 @@ def test_a_checkpoint_of_another_run_or_a_broken_one_is_named_and_kept(data, tmp
         assert checkpoint.read_bytes() == before
 
 
-# --- what it learns --------------------------------------------------------------
-
-
 @pytest.mark.parametrize("method", rows.ROWS)
 def test_every_method_learns(data, method):
     # As each row is set up; embeddings of any length want a smaller step.
@@ -149,9 +146,6 @@ def test_the_selection_sees_the_whole_training_set(data, monkeypatch):
     assert [len(references) for _, references in calls] == [36, 36]
 
 
-# --- the frozen trunk ------------------------------------------------------------
-
-
 def test_whitening_is_of_the_training_set(data):
     model, plain, _ = network.prepare(data, tiny.frozen(), tiny.CPU)
     assert torch.equal(plain.features, plain.raw)
@@ -165,9 +159,6 @@ def test_whitening_is_of_the_training_set(data):
     assert torch.allclose(test_inputs.features, moved, atol=1e-3)
 
 
-# --- what stops a run ------------------------------------------------------------
-
-
 def test_a_loss_that_is_not_finite(data, tmp_path):
     config = tiny.frozen(trunk="tiny:huge", method="random", normalise=False)
     checkpoint = tmp_path / "checkpoint.pt"
@@ -175,9 +166,6 @@ def test_a_loss_that_is_not_finite(data, tmp_path):
         train(data, config, checkpoint=checkpoint)
     assert f"learning_rate (now {config.learning_rate})" in str(error.value)
     assert not checkpoint.exists()
-
-
-# --- optimiser and schedule --------------------------------------------------------
 
 
 def test_a_one_cycle_schedule_rises_and_falls(data, monkeypatch):

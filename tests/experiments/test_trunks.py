@@ -20,9 +20,6 @@ def trunk_of(name, weights=None, image_size=32):
     return build_trunk(Config(trunk=name, weights=weights, image_size=image_size))
 
 
-# --- trunks ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("name", "weights", "says"),
     [
@@ -87,9 +84,6 @@ def test_no_network(monkeypatch):
     assert "set weights to the file" in str(error.value)
 
 
-# --- what a trunk expects of an image ----------------------------------------------
-
-
 def test_images_are_prepared_as_torchvision_publishes_it(name="efficientnet_b0"):
     weights = next(iter(torchvision.models.get_model_weights(name)))
     published = weights.transforms()
@@ -114,9 +108,6 @@ def test_a_function_says_what_its_trunk_expects():
     assert expected.interpolation.value == "bicubic"
     plain = preprocessing("package.module:function", nn.Flatten())
     assert plain == preprocessing("small") == preprocessing("resnet18")
-
-
-# --- a trunk cut in two --------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization")
