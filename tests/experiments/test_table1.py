@@ -12,7 +12,7 @@ import tiny
 
 from qsel.experiments import table1
 from qsel.experiments.record import Record, RunError
-from qsel.experiments.row_names import ADDED
+from qsel.experiments.row_names import BY_DEFAULT
 from qsel.experiments.rows import TITLES
 from qsel.experiments.table1 import MEASURED, METRICS, QUOTED, beside, gather, summary
 
@@ -81,7 +81,7 @@ def test_gather_reads_every_record(tmp_path):
 def test_gather_of_nothing_is_empty(tmp_path):
     assert len(gather(tmp_path)) == 0
     table = summary(gather(tmp_path))
-    assert table.index.tolist() == [TITLES[m] for m in TITLES if m not in ADDED]
+    assert table.index.tolist() == [TITLES[m] for m in TITLES if m in BY_DEFAULT]
     assert (table.drop(columns="runs") == "not run").all(axis=None)
 
 
