@@ -29,19 +29,13 @@ from qsel.experiments.trunks import IMAGENET, ModelError, Preprocessing
 
 
 class Features:
-    """A frozen trunk's features of every image: (N, features).
-
-    Args:
-        raw: as the trunk returns them.
-        device: where they go.
-        standardised: what is done to them, once, before the first use.
-    """
+    """A frozen trunk's features of every image: (N, features)."""
 
     def __init__(
         self,
-        raw: Tensor,
+        raw: Tensor,  # as the trunk returns them
         device: torch.device,
-        standardised: Callable[[Tensor], Tensor],
+        standardised: Callable[[Tensor], Tensor],  # once, before the first use
     ):
         self.raw = raw.to(device)
         self._standardised = standardised
@@ -80,13 +74,7 @@ def frozen_features(
 ) -> Tensor:
     """(N, features) float32 of all images, not augmented, computed once and cached.
 
-    Args:
-        trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
-        images: the data set.
-        config: ``trunk``, ``resize`` and ``image_size``.
-        device: where the trunk runs.
-        workers: processes that decode, see ``Images``.
-        expected: what the trunk expects of images.
+    The trunk runs in evaluation mode. For the other arguments see ``Images``.
     """
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = cache_key(trunk, images, config, device, expected)
@@ -124,20 +112,13 @@ def cache_key(
 
 
 class Activations:
-    """What the lower part of a trunk says of each image, in half precision, on disk.
-
-    Args:
-        plain: (N, ...) of the evaluation crops.
-        views: of random crops, each (N, ...); where there are none, batches are plain.
-        chosen: (M,) which of the N images the set consists of.
-        device: where batches go.
-    """
+    """What the lower part of a trunk says of each image, in half precision, on disk."""
 
     def __init__(
         self,
-        plain: np.ndarray,
-        views: Sequence[np.ndarray],
-        chosen: Tensor,
+        plain: np.ndarray,  # (N, ...) of the evaluation crops
+        views: Sequence[np.ndarray],  # of random crops; without any, batches are plain
+        chosen: Tensor,  # (M,) which of the N images the set consists of
         device: torch.device,
     ):
         self.plain, self.views = plain, views or [plain]
@@ -187,8 +168,7 @@ def cached_activations(
 
     Args:
         lower: the lower part of a trunk; used in evaluation mode.
-        images, config, device, workers, expected: as for ``frozen_features``; of the
-            settings ``crop_scale`` and ``precision`` count too.
+        images, config, device, workers, expected: see ``Images``.
         views: random crops of each image.
 
     Raises:

@@ -151,16 +151,11 @@ def _needed_side(config: Config) -> int:
 
 
 class _Files(Dataset):
-    """Image files, transformed; those much larger than needed are shrunk first.
+    """Image files, transformed; of (index, seed) the draws come from that seed.
 
     An image with up to twice the pixels a side that are needed is taken as it is. A
     larger one is decoded at a lower resolution, of at least those twice, where its
     format can, and shrunk to what is needed.
-
-    Args:
-        images: a data set of files.
-        side: pixels of the shorter side that are needed.
-        transform: of each image; with (index, seed) its draws come from that seed.
     """
 
     def __init__(self, images: ImageSet, side: int, transform: v2.Transform):

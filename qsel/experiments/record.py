@@ -34,39 +34,28 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """What was run, on what, and what came out.
+    """What was run, on what, and what came out."""
 
-    Attributes:
-        config: every setting, see ``qsel.experiments.config.Config``.
-        preset: the preset that the settings started from.
-        data: name and fingerprints of the training and the test images, class counts,
-            the names of the fine classes "trained on" (older records lack them), and
-            how many images can never be a reference.
-        metrics: on the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over
-            k-means seeds.
-        by_class: of each unseen fine class, the number of "images", and of those that
-            "R@1" counts.
-        curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
-            two hinges are both zero (of the rows with quadruplets), learning rate.
-        command: what repeats the run.
-        versions: see ``versions``. "results" decides whether a record still holds; the
-            others say where it comes from.
-        device: what it ran on.
-        date: the day it ended, in UTC.
-        seconds: wall-clock time of training, since the last resume, and of evaluation.
-    """
-
-    config: dict
-    preset: str
+    config: dict  # every setting, see ``qsel.experiments.config.Config``
+    preset: str  # that the settings started from
+    # Name and fingerprints of the training and the test images, class counts, the names
+    # of the fine classes "trained on" (older records lack them), and how many images
+    # can never be a reference.
     data: dict
+    # On the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over k-means seeds.
     metrics: dict[str, float]
+    # Of each unseen fine class, the number of "images", and of those that "R@1" counts.
     by_class: dict[str, list[int]]
+    # One entry an epoch: mean loss and its parts, share of quadruplets whose two hinges
+    # are both zero (of the rows with quadruplets), learning rate.
     curve: list[dict[str, float]]
-    command: str
+    command: str  # repeats the run
+    # See ``versions``. "results" decides whether a record still holds; the others say
+    # where it comes from.
     versions: dict[str, str | int]
     device: str
-    date: str
-    seconds: dict[str, float]
+    date: str  # the day it ended, in UTC
+    seconds: dict[str, float]  # of training, since the last resume, and of evaluation
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
@@ -133,8 +122,8 @@ def alone_at(work: Path, lock: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if [*lock.parent.iterdir()] == [lock]:  # nothing was written
-                with suppress(OSError):
+            with suppress(OSError):
+                if [*lock.parent.iterdir()] == [lock]:  # nothing was written
                     lock.unlink()
                     lock.parent.rmdir()
 

@@ -33,9 +33,6 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
             alone.
         trust: call the function that the record names as its trunk, if it names one.
 
-    Returns:
-        The record of the repetition.
-
     Raises:
         RunError: a record of another results version or of other data, a command that
             is no training, calls a function or failed, or metrics that differ by more;

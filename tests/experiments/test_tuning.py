@@ -91,7 +91,7 @@ def test_what_cannot_be_searched_is_said(tmp_path):
         tune(few, "laptop", tmp_path / "a", ["random"])
 
 
-SETTINGS = tiny.SETTINGS | {"epochs": "3"}
+SETTINGS = tiny.SETTINGS | {"epochs": "3", "freeze": "trunk", "augment": "false"}
 
 
 def held_out() -> ZeroShot:
@@ -197,7 +197,7 @@ def test_settings_that_do_not_train_lose_and_are_told(
 ):
     row = "method2"
     monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (999, 1000)})
-    settings = SETTINGS | {"refresh": "1"}
+    settings = tiny.SETTINGS | {"epochs": "3", "refresh": "1"}
     found = tune(held_out(), "smoke", tmp_path / "a", [row], 2, settings)
     failed = found["runs"][1]
     assert "nan" in failed["failed"].lower() and failed["score"] == 0
