@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import fx, nn
+from torchvision.ops import Conv2dNormActivation as convolution
 from torchvision.transforms import InterpolationMode
 
 from qsel.data.files import first_line
@@ -84,13 +85,6 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
 
 def small_trunk() -> nn.Sequential:
     """Six convolutions, (B, 3, H, W) → (B, 192): trains from nothing on a CPU."""
-
-    def convolution(inside: int, out: int, stride: int = 1) -> list[nn.Module]:
-        return [
-            nn.Conv2d(inside, out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-        ]
 
     return nn.Sequential(
         *convolution(3, 24, stride=2),
