@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,8 @@ def read_back(text: str, monkeypatch) -> tuple[str, str, Config]:
     monkeypatch.setattr("qsel.data.load", lambda source: None)
     words = shlex.split(text)
     assert words[0] == "qsel"
-    outcome = CliRunner().invoke(cli.app, [*words[1:], "--out", "somewhere"])
+    out = tempfile.mkdtemp()
+    outcome = CliRunner().invoke(cli.app, [*words[1:], "--out", out])
     assert isinstance(outcome.exception, Caught), outcome.output
     return caught[0]
 
