@@ -320,8 +320,9 @@ def test_evaluate_on_data_of_other_classes(qsel, photos, tmp_path):
     assert qsel("train", "--data", photos, *words)[0] == 0
     other = f"{photos}?test_fraction=0.25"  # nine training classes, not six
     evaluate = ["evaluate", tmp_path / "run", "--trust", "--seen", "--data", other]
-    says = "3 coarse and 6 fine classes", "photos", "3 coarse and 9 fine"
-    refused(qsel(*evaluate), "model.pt", *says)
+    refused(qsel(*evaluate), "model.pt", "(6, 8)", "photos", "(9, 8)")
+    evaluate[-1:] = [photos, "--set", "embedding_dim=4"]
+    refused(qsel(*evaluate), "embedding.weight has shape (8, 64)", "(4, 64)")
 
 
 def test_evaluate_refuses_classes_that_were_trained_on(qsel, photos, tmp_path):
@@ -341,13 +342,6 @@ def test_evaluate_refuses_classes_that_were_trained_on(qsel, photos, tmp_path):
     status, out, err = qsel(*evaluate, other, "--seen")
     assert status == 0, err
     assert "R@1" in out and says in out
-    # A record of an older version names no classes.
-    del recorded["data"]["trained on"]
-    path.write_text(json.dumps(recorded), encoding="utf-8")
-    assert qsel(*evaluate, photos)[0] == 0
-    refused(qsel(*evaluate, other), "record.json", "cannot be known", "--seen")
-    status, out, err = qsel(*evaluate, other, "--seen")
-    assert status == 0 and "cannot be known" in out, err
 
 
 def test_evaluate_calls_no_function_of_a_record_unasked(
@@ -368,25 +362,6 @@ def test_evaluate_calls_no_function_of_a_record_unasked(
     assert len(called) == 2
 
 
-@pytest.mark.parametrize(
-    ("setting", "says"),
-    [
-        ("embedding_dim=4", "was trained with embedding_dim=8, not embedding_dim=4"),
-        ("freeze=none", "was trained with freeze=trunk, not freeze=none"),
-        ("trunk=small", "was trained with trunk=tiny:trunk, not trunk=small"),
-    ],
-)
-def test_evaluate_names_the_setting_that_does_not_fit(
-    qsel, photos, tmp_path, setting, says
-):
-    words = ["--preset", "smoke", "--out", tmp_path / "run", *tiny_settings()]
-    assert qsel("train", "--data", photos, *words)[0] == 0
-    evaluate = ["evaluate", tmp_path / "run", "--trust", "--data", photos]
-    outcome = qsel(*evaluate, "--set", setting)
-    refused(outcome, says)
-    assert "classes" not in outcome[2]
-
-
 def test_evaluate_at_another_size(qsel, photos, tmp_path, monkeypatch):
     """Some trunks take any; where the features depend on it, it is to blame."""
     words = ["--preset", "smoke", *tiny_settings(), "--data", photos]
@@ -396,8 +371,7 @@ def test_evaluate_at_another_size(qsel, photos, tmp_path, monkeypatch):
     flat = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
     monkeypatch.setattr(tiny, "trunk", lambda: flat)
     assert qsel("train", *words, "--out", tmp_path / "one")[0] == 0
-    says = "was trained with image_size=16, not image_size=8"
-    refused(qsel(*evaluate, tmp_path / "one"), says)
+    refused(qsel(*evaluate, tmp_path / "one"), "model.pt does not fit", "settings")
 
 
 def test_evaluate_of_files_that_are_something_else(qsel, photos, tmp_path):
@@ -428,14 +402,6 @@ def test_a_record_is_repeated(qsel, photos, tmp_path, monkeypatch):
     assert recorded.split()[1:] == again.split()[1:]
     monkeypatch.undo()
     refused(qsel("repeat", tmp_path / "none.json"), "none.json")
-
-
-def test_no_resume_starts_anew(qsel, photos, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "checkpoint-results1.pt").write_text("of something else")
-    words = ["train", "--data", photos, "--preset", "smoke", "--out", tmp_path / "run"]
-    status, _, err = qsel(*words, "--no-resume", *tiny_settings())
-    assert status == 0, err
 
 
 @pytest.mark.parametrize(
@@ -588,15 +554,18 @@ def test_every_wrong_setting_is_named_before_the_data_is_loaded(qsel, monkeypatc
 @pytest.mark.parametrize(
     "words", [["train", "--out"], ["table1", "--runs"], ["ablations", "--runs"]]
 )
-@pytest.mark.parametrize("place", ["taken", "taken/below", b"\xff", "a" * 300])
+@pytest.mark.parametrize("place", ["taken", "taken/below"])
 def test_a_place_that_cannot_be_written_to_is_said_before_the_data_is_loaded(
     qsel, tmp_path, monkeypatch, words, place
 ):
     (tmp_path / "taken").write_text("kept")
     monkeypatch.setattr("qsel.data.load", lambda source: pytest.fail("loaded"))
     monkeypatch.chdir(ROOT)
-    out = tmp_path / os.fsdecode(place)
-    refused(qsel(*words, out, "--preset", "laptop"), "cannot write to", words[1])
+    refused(
+        qsel(*words, tmp_path / place, "--preset", "laptop"),
+        "cannot write to",
+        words[1],
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 

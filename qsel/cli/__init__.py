@@ -51,18 +51,13 @@ def train(
             "below runs/single, named after data, preset, method and seed."
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            help="Go on from the last checkpoint of an unfinished run, or start it "
-            "anew. A finished run stays as it is."
-        ),
-    ] = True,
     workers: Workers = None,
 ) -> None:
     """Train one network and record the run.
 
-    A finished run is not repeated; an interrupted one goes on from its last epoch.
+    A finished run is not repeated; an interrupted one goes on from its last epoch. To
+    start anew, remove its folder.
+
     Under torchrun its processes train together: `torchrun --nproc-per-node 4 -m qsel
     train …`.
 
@@ -81,9 +76,8 @@ def train(
     wanted = config.preset(preset, method).with_settings(
         {**pairs(settings), "seed": seed}
     )
-    again = "the same command" + ("" if resume else ", without --no-resume,")
     with ExitStack() as held:
-        held.enter_context(stoppable(f"{again} goes on from the last epoch"))
+        held.enter_context(stoppable("the same command goes on from the last epoch"))
         processes = held.enter_context(distributed.joined())
         leads = processes.rank == 0
         with processes.first():  # it fills the caches that the others read
@@ -92,8 +86,6 @@ def train(
             loaded = load(data)
             if leads:
                 held.enter_context(alone_at(out, out / "lock"))
-                for checkpoint in experiment.checkpoints(out) if not resume else ():
-                    checkpoint.unlink()
         setup = experiment.Setup(loaded, source_name(data), preset, wanted)
         record = experiment.run(setup, out, workers=workers, processes=processes)
     if leads:
