@@ -75,10 +75,8 @@ def book(
     with stoppable("the same command goes on from what is done"):
         if not stored:
             failed = build.execute_all(root, preset, data, seeds, store, jobs)
-        page = build.render(source, root, strict, config)
-    if repository:
-        public.lead_to_branch(page.parent, repository)
-    print(f"the book: {page.as_uri()}")
+        site = build.render(source, root, strict, config)
+    print(f"the book: {(site / 'index.html').as_uri()}")
     if pdf:
         print(f"on paper: {printed.pdf(source, root).as_uri()}")
     if failed:
