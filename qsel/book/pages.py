@@ -34,7 +34,7 @@ def fingerprint(
 
     Returns:
         "cells": their sources, captions and tags. "drawing": the statements of the
-        modules that draw for them. "answers": ``qsel.experiments.record.RESULTS_VERSION``. "parameters".
+        modules that draw for them. "answers": the results version. "parameters".
         "data": the data set. "versions": of the packages that compute or draw.
         "results": what lies under results/, if the cells read that, and the records of
         ``make bench``, if they show those. "runs": the run records. All but

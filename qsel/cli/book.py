@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qsel.cli.options import Data, Jobs, Preset
+from qsel.cli.options import Data, Jobs, Preset, report_failures
 
 
 def book(
@@ -80,14 +80,8 @@ def book(
     if pdf:
         print(f"on paper: {printed.pdf(source, root).as_uri()}")
     if failed:
-        names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
         kept = "; nothing was stored" if store else ""
-        print(
-            f"qsel: {len(failed)} notebooks could not be executed, their pages say so"
-            f"{kept}; the reasons stand above:{names}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+        report_failures(failed, f"notebooks failed, as their pages say{kept}")
 
 
 def colab(
