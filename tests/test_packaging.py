@@ -107,56 +107,24 @@ def test_one_version_everywhere():
     assert metadata.version("qsel") == PROJECT["version"]
 
 
-def test_index_and_citation_file_cite_the_same():
-    page = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
-    paper, software = map(_fields, re.findall(r"```bibtex\n(.*?)```", page, re.DOTALL))
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    for key in ("title", "version", "license"):
-        assert software[key] == str(citation[key])
-    assert software["author"] == " and ".join(a["name"] for a in citation["authors"])
-    preferred = citation["preferred-citation"]
-    for key in ("title", "year", "doi"):
-        assert paper[key] == str(preferred[key])
-    assert paper["pages"] == f"{preferred['start']}--{preferred['end']}"
-    names = [author["family-names"] for author in preferred["authors"]]
-    written = [name.partition(",")[0] for name in paper["author"].split(" and ")]
-    assert written == [name.replace("ç", "c") for name in names]
-
-
-def _fields(entry: str) -> dict[str, str]:
-    """The fields of a BibTeX entry, without braces and accents."""
-    found = re.findall(r"(\w+)\s*=\s*\{(.*?)\},?\s*(?=\n)", entry, re.DOTALL)
-    plain = {key: re.sub(r"\\c\b|[{}]", "", value) for key, value in found}
-    return {key: " ".join(value.split()) for key, value in plain.items()}
-
-
 def test_the_package_imports_only_what_it_requires():
-    """Every import of a third party is a requirement."""
-    known = {
-        "PIL": "pillow",
-        "sklearn": "scikit-learn",
-        "umap": "umap-learn",
-        "yaml": "pyyaml",
-    }
+    # Modules of distributions with other names, or of parts of them.
+    brings = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn"}
+    brings |= {"yaml": "jupyter-book", "threadpoolctl": "scikit-learn"}
+    brings |= dict.fromkeys(("nbformat", "jupyter_client"), "papermill")
+    brings |= dict.fromkeys(("IPython", "nbconvert", "matplotlib_inline"), "jupyter")
     required = {canonicalize_name(requirement.name) for requirement in requirements()}
-    # Parts of what is required.
-    through = {"nbformat": "papermill", "jupyter_client": "papermill"}
-    through |= {"IPython": "jupyter", "nbconvert": "jupyter"}
-    through["threadpoolctl"] = "scikit-learn"
-    through["yaml"] = "jupyter-book"
-    through["matplotlib_inline"] = "jupyter"
     for path in (ROOT / "qsel").rglob("*.py"):
+        names = []
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
             if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
-            for name in (n.partition(".")[0] for n in names):
-                if name in sys.stdlib_module_names or name == "qsel":
-                    continue
-                package = through.get(name, known.get(name, name))
-                assert canonicalize_name(package) in required, f"{path.name}: {name}"
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names += [node.module]
+        for name in {name.partition(".")[0] for name in names}:
+            package = canonicalize_name(brings.get(name, name))
+            known = {*required, "qsel", *sys.stdlib_module_names}
+            assert name in known or package in known, f"{path.name}: {name}"
 
 
 def test_a_plain_install_selects_trains_and_measures():
@@ -233,21 +201,6 @@ def test_every_word_of_the_glossary_leads_to_a_chapter():
     # In the order of a dictionary, in which signs and capitals do not count.
     keys = [re.sub(r"[^a-z0-9@]", "", word.partition(",")[0].lower()) for word in words]
     assert keys == sorted(keys) and len(set(words)) == len(words)
-
-
-def test_no_cell_drops_a_table_that_it_makes():
-    """A notebook shows the value of a cell's last line alone."""
-    for path in NOTEBOOKS:
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] != "code" or "%" in (
-                source := "".join(cell["source"])
-            ):
-                continue
-            for statement in ast.parse(source).body[:-1]:
-                value = getattr(statement, "value", None)
-                name = getattr(getattr(value, "func", None), "attr", "")
-                dropped = isinstance(statement, ast.Expr) and name.startswith("show_")
-                assert not dropped, f"{path.name}: {ast.unparse(statement)}"
 
 
 def test_stored_notebooks_are_clean():

@@ -9,7 +9,6 @@ import pytest
 
 from qsel.book import errata
 from qsel.book.errata import END, PAGE, effects, is_stale, measured, page, write
-from qsel.book.verdicts import ablation_verdict
 from qsel.experiments import ablations, table1
 from qsel.experiments.comparison import compare, of_row
 from qsel.experiments.config import Config
@@ -74,14 +73,6 @@ def test_without_records_nothing_is_said(tmp_path):
     assert measured(runs, base, 3) == "**Measured:** not run."
     text = page(runs, base)
     assert not re.search(r"\d\.\d", text)
-
-
-def test_a_line_is_the_verdict_and_names_the_setting(recorded):
-    runs, base = recorded
-    line = measured(runs, base, 3)
-    assert line.count("\n- ") == 1
-    assert "`first_margin`: difference → derived" in line
-    assert ablation_verdict(runs, base, "margin_derived", "method2") in line
 
 
 def test_the_table_has_every_run_of_an_erratum_and_no_other(recorded, table):

@@ -6,16 +6,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from blocks import small_blocks
+from blocks import DTYPES, FAMILIES, points_of, small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsel import search, vectors
 from qsel.gallery import Gallery
-from qsel.search import choose, nearest, nearest_others
-
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
+from qsel.search import choose, nearest_others
 
 # The slow twins.
 
@@ -35,34 +32,6 @@ def slow_nearest_others(points, k):
     x = points.double().tolist()
     n = range(len(x))
     return [slow_best(x, x[i], [j for j in n if j != i], k) for i in n]
-
-
-FAMILIES = {
-    "normal": lambda rng, n, d: rng.normal(size=(n, d)),
-    "grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)),
-    "equal": lambda rng, n, d: np.tile(rng.normal(size=(1, d)), (n, 1)),
-    "copies": lambda rng, n, d: rng.normal(size=(4, d))[rng.integers(0, 4, n)],
-    "rank one": lambda rng, n, d: rng.normal(size=(n, 1)) * rng.normal(size=(1, d)),
-    "far": lambda rng, n, d: rng.normal(size=(n, d)) + 1e4,
-    "far grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) + 10_000,
-    "close": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-5 + rng.normal(size=d),
-    "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-20,
-    "tiny grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) * 2.0**-70,
-    "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e12,
-    "vast": lambda rng, n, d: rng.normal(size=(n, d)) * 1e37,
-    "outlier": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * np.r_[1e6, [1] * (n - 1)][:, None]
-    ),
-    "mixed": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * 10 ** rng.uniform(-6, 4, (n, 1))
-    ),
-}
-
-
-def points_of(rng, family, n, d, dtype):
-    limit = {torch.float16: 6e4, torch.bfloat16: 1e38}.get(dtype, 3e38)
-    x = torch.as_tensor(FAMILIES[family](rng, n, d)).double()
-    return x.clamp(-limit, limit).to(dtype)
 
 
 # How searches are cut into blocks, and when candidates are many.
@@ -134,22 +103,6 @@ def slices(pairs):
     return torch.tensor(start), torch.tensor(stop)
 
 
-@settings(max_examples=300)
-@given(st.data(), searches(), st.integers(1, 4), st.booleans())
-def test_nearest_without_a_slice(data, case, k, hold):
-    points, order, rows, skip, _ = case
-    with pytest.MonkeyPatch.context() as patch:
-        settings_of(patch, data)
-        gallery = Gallery(points, torch.tensor(order), hold)
-        q = gallery.points(points, torch.tensor(rows))
-        found = nearest(gallery, q, k, slices(skip))
-    x = points.double().tolist()
-    assert found.tolist() == [
-        slow_best(x, x[r], order[:s] + order[e:], k)
-        for r, (s, e) in zip(rows, skip, strict=True)
-    ]
-
-
 @settings(max_examples=400)
 @given(
     st.data(),
@@ -187,34 +140,6 @@ def test_choose(data, case, sphere, furthest, other):
     assert found.tolist() == expected
 
 
-@pytest.mark.parametrize("hold", [False, True])
-def test_an_updated_gallery_is_a_new_one(hold, monkeypatch):
-    rng = np.random.default_rng(5)
-    order = torch.as_tensor(rng.permutation(30))
-    everyone = torch.arange(30)
-    small_blocks(monkeypatch, 1500, few=2)
-    x = points_of(rng, "copies", 30, 5, torch.float32)
-    gallery = Gallery(x.clone(), order, hold)
-    for family in FAMILIES:
-        samples = torch.as_tensor(rng.permutation(30)[:7])
-        x[samples] = points_of(rng, family, 7, 5, torch.float32)
-        gallery.update(samples, x[samples])
-        new = Gallery(x, order, hold)
-        found, expected = (
-            nearest(g, g.points(g.embeddings, everyone), 4) for g in (gallery, new)
-        )
-        assert found.equal(expected)
-        assert gallery.embeddings.equal(x)
-
-
-def test_points_from_elsewhere_are_compared_like_samples():
-    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
-    gallery, some = Gallery(x), torch.tensor([3, 3, 11])
-    elsewhere = gallery.points(x[11:12].double(), torch.tensor([0, 0]))
-    near = nearest(gallery, gallery.points(x, some), 2)
-    assert nearest(gallery, elsewhere, 2).equal(near[[2, 2]])
-
-
 def test_a_gallery_in_a_file_is_read_in_parts(tmp_path, monkeypatch):
     x = torch.randn(60, 9, generator=torch.Generator().manual_seed(1))
     np.save(tmp_path / "x.npy", x.numpy())
@@ -247,20 +172,6 @@ def test_copies_are_compared_once(monkeypatch):
         same = [j for j in np.flatnonzero(which == which[i]) if j != i]
         assert found[i].tolist() == same[:3]
     assert sum(measured) < 2000 * 20
-
-    # The same among the places of a class, without a sphere and with one.
-    measured.clear()
-    gallery, everyone = Gallery(x), torch.arange(2000)
-    whole = torch.zeros(2000, dtype=torch.int64), torch.full((2000,), 2000)
-    q = gallery.points(x, everyone)
-    found = choose(gallery, q, whole, (everyone, everyone + 1))
-    outside = choose(gallery, q, whole, whole[:1] * 2, torch.zeros(2000).double())
-    for i in range(0, 2000, 97):
-        assert found[i] == next(
-            j for j in range(2000) if j != i and which[j] == which[i]
-        )
-        assert which[outside[i]] != which[i]
-    assert sum(measured) < 2000 * 40
 
 
 def test_numbers_of_vectors(monkeypatch):
@@ -334,20 +245,6 @@ def test_exact_is_the_direct_sum_in_float64(monkeypatch):
     for a, b in np.ndindex(30, 30):
         assert math.isclose(found[a, b], squared(rows[a], rows[b]), rel_tol=1e-14)
     assert found.diagonal().eq(0).all()
-
-
-@settings(max_examples=200)
-@given(st.lists(st.integers(1, 12), min_size=1), st.integers(1, 9))
-def test_blocks_hold_every_row_once_and_keep_to_their_size(sizes, most):
-    start = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    blocks = search._blocks(start, start + 1, most)
-    assert [r for i, j in blocks for r in range(i, j)] == list(range(len(start)))
-    assert all(0 < j - i <= most for i, j in blocks)
-    ends = np.cumsum(sizes).tolist()
-    for end, size in zip(ends, sizes, strict=True):  # a large run shares no block
-        if size >= most / 2 and size > most % 2:
-            inside = [b for b in blocks if b[0] < end and b[1] > end - size]
-            assert inside[0][0] >= end - size
 
 
 @pytest.mark.parametrize(

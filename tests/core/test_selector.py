@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from blocks import small_blocks
+from blocks import DTYPES, small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsel import HierarchyError, QuadrupletSelector, select_quadruplets
 from qsel.selection import METHODS
 
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 FINE = torch.tensor([5, 9, 5, 2, 9, 2, 7, 7, 5, 2, 3, 3])
 COARSE = torch.tensor([1, 1, 1, 0, 1, 0, 0, 0, 1, 0, 4, 4])
 USABLE = [r for r in range(12) if FINE[r] != 3]  # class 3 has no sibling
@@ -61,28 +60,6 @@ def test_after_any_updates_the_answers_are_those_of_a_selection(
             found = selector.select(references)
             wanted = select_quadruplets(now, FINE, COARSE, references, method, other)
             assert found.stack().equal(wanted.stack())
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_embeddings_that_move_a_little_at_a_time(dtype, monkeypatch):
-    rng = np.random.default_rng(3)
-    fine = torch.as_tensor(rng.integers(0, 12, 120))
-    coarse = fine // 3
-    now = torch.as_tensor(rng.normal(size=(120, 9))).to(dtype)
-    for size, hold in ((None, True), (3000, True), (3000, False)):
-        small_blocks(monkeypatch, size)
-        own = dict(method="method1", siblings="drawn")
-        selector = QuadrupletSelector(fine, coarse, now, hold=hold, **own)
-        selector.generator, other = seeded(1), seeded(1)
-        for _ in range(6):
-            samples = torch.as_tensor(rng.permutation(120)[:20])
-            step = torch.as_tensor(rng.normal(size=(20, 9)))
-            now = now.clone()
-            now[samples] = (now[samples].double() + step).to(dtype)
-            selector.update(samples, now[samples])
-            r = selector.references[torch.as_tensor(rng.permutation(100))]
-            wanted = select_quadruplets(now, fine, coarse, r, generator=other, **own)
-            assert selector.select(r).stack().equal(wanted.stack())
 
 
 def selector(**options):
