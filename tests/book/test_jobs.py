@@ -59,12 +59,13 @@ def test_every_failure_is_told_at_once_and_the_others_are_done(capfd):
     assert failed == ["job 0: no good\nat all", "job 2: KeyError"]
     assert told == ["job 0: failed: no good\nat all\n"]
     said = capfd.readouterr().err
-    assert re.fullmatch(r"job 1: R@1 50.00, 0 s\njob 2: failed: KeyError\n", said)
+    assert re.fullmatch(r"job 1: R@1 50.00, \d+ s\njob 2: failed: KeyError\n", said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_long_work_is_stopped_with_one_sentence(capfd, number):
     before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # none in the background
     with pytest.raises(SystemExit) as stopped, stoppable("do it again"):
         os.kill(os.getpid(), number)
         time.sleep(10)
