@@ -26,6 +26,7 @@ def cpu() -> dict:
         "peers": [
             selection("cdist", "cdist", 10.0, None),
             selection("faiss_selector", "FAISS", 4.5, None, **peer, right=0.5),
+            selection("triplet_margin", "Triplets", 99.0, None, **peer),
         ],
         "steps": [{"preset": "laptop", "target": 1.1, "ratio": 1.2}],
         "growth_n": [

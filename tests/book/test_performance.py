@@ -55,6 +55,7 @@ def test_peers_stand_beside_this_package():
     assert tables.say_peers(cpu()).data.splitlines() == [
         "- cdist: 10.0 × the time of method 2.",
         "- FAISS: 5.00 × the time of hardest negative.",
+        "- Triplets: 110 × the time of hardest negative.",
     ]
 
 
