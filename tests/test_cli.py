@@ -470,7 +470,7 @@ def test_table_passes_on_what_was_asked_for(qsel, photos, monkeypatch):
     status, out, err = qsel(*words, "--seeds", "2")
     assert list(asked["seeds"]) == [0, 1] and asked["rows"] is None
     assert status == 1 and "not run" in out and "Proposed Method 2" in out
-    assert err.startswith("qsel: 1 runs failed") and "random, seed 0" in err
+    assert err.startswith("qsel: 1 failed; the reasons") and "random, seed 0" in err
 
 
 def test_tune_refuses_before_the_data_is_read(qsel, tmp_path, monkeypatch):

@@ -170,7 +170,7 @@ def table1(
     folder = table.run_folder(runs, data, preset, "random", 0).parent
     print(table.summary(table.gather(folder)).to_string())
     if failed:
-        report_failures(failed, "runs failed")
+        report_failures(failed)
 
 
 @app.command()

@@ -81,7 +81,7 @@ def book(
         print(f"on paper: {printed.pdf(source, root).as_uri()}")
     if failed:
         kept = "; nothing was stored" if store else ""
-        report_failures(failed, f"notebooks failed, as their pages say{kept}")
+        report_failures(failed, f", as the pages say{kept}")
 
 
 def colab(

@@ -94,10 +94,9 @@ def print_metrics(rows: dict[str, dict[str, float]]) -> None:
         print(f"{name:>8}  {values}")
 
 
-def report_failures(failed: list[str], what: str) -> None:
+def report_failures(failed: list[str], note: str = "") -> None:
     """Name what failed, by the first line of each text, and end with status 1."""
     names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
-    print(
-        f"qsel: {len(failed)} {what}; the reasons stand above:{names}", file=sys.stderr
-    )
+    words = f"qsel: {len(failed)} failed{note}; the reasons stand above:{names}"
+    print(words, file=sys.stderr)
     raise typer.Exit(1)
