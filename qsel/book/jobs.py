@@ -78,9 +78,7 @@ def side_by_side(
         except Exception as error:
             reason = str(error) or type(error).__name__
             failed.append(f"{job.name}: {reason}")
-            progress.end(
-                job, f"failed after {time.monotonic() - began:.0f} s: {reason}"
-            )
+            progress.end(job, f"failed: {reason}")
         else:
             if note is None:
                 elsewhere.append(job)

@@ -206,7 +206,7 @@ def test_killed_and_nothing_is_lost(root, monkeypatch):
     paths = [str(Path(tiny.__file__).parent), str(Path(__file__).parents[2])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    settings = tiny.SETTINGS | dict(freeze="trunk", epochs="200")
+    settings = tiny.SETTINGS | dict(freeze="trunk", epochs="120")
     words = ["table1", "--data", PHOTOS, "--preset", "smoke", "--rows", "method1"]
     words += ["--seed", "0", *(f"--set={k}={v}" for k, v in settings.items())]
     process = subprocess.Popen([sys.executable, "-m", "qsel", *words])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from blocks import DTYPES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
@@ -78,7 +78,6 @@ def cases(draw):
     return torch.tensor(points).to(draw(st.sampled_from(DTYPES))), torch.tensor(labels)
 
 
-@settings(max_examples=200)
 @given(cases())
 def test_recall_and_map_at_r_are_those_of_a_loop(case):
     points, labels = case

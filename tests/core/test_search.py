@@ -43,7 +43,7 @@ def settings_of(patch, data):
     small_blocks(patch, data.draw(SIZES), data.draw(MANY))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.data(),
     st.sampled_from(list(FAMILIES)),
@@ -103,7 +103,7 @@ def slices(pairs):
     return torch.tensor(start), torch.tensor(stop)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.data(),
     searches(),

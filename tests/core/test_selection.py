@@ -129,14 +129,14 @@ def random_labels(rng):
 def test_selection_is_that_of_float64_brute_force(family, monkeypatch):
     rng = np.random.default_rng(list(FAMILIES).index(family))
     held = 0
-    for case in range(24):
+    for case in range(12):
         # As it is; then as if doubts were many; the last ones in small blocks.
-        size = {20: 2000, 21: 1000, 22: 400, 23: 400}.get(case)
+        size = {9: 2000, 10: 1000, 11: 400}.get(case)
         small_blocks(monkeypatch, size, few=32 if case % 3 else 1)
         fine, coarse = random_labels(rng)
         points = points_of(rng, family, len(fine), 1 + case % 6, DTYPES[case % 4])
         held += assert_agrees(points, fine, coarse, seed=case)
-    assert held > 200
+    assert held > 100
 
 
 def test_selection_under_every_precision_of_products(matmul_precision):
@@ -155,8 +155,7 @@ def test_many_samples_in_many_dimensions(monkeypatch):
     points = rng.normal(size=(300, 200)) * 1e-3 + rng.normal(size=200)
     points[150:] = points[rng.integers(0, 150, 150)]
     small_blocks(monkeypatch, 100_000)
-    for scale in (1e-20, 1.0):
-        assert_agrees(torch.as_tensor(points * scale).float(), fine, fine // 4)
+    assert_agrees(torch.as_tensor(points).float(), fine, fine // 4)
 
 
 @st.composite
@@ -179,7 +178,7 @@ def tied_cases(draw):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(tied_cases())
 def test_ties_are_those_of_brute_force(case):
     points, fine, coarse, dtype, block_bytes, few = case

@@ -34,7 +34,7 @@ def lives(draw):
     return torch.tensor(points) + shift, updates
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     lives(),
     st.sampled_from(METHODS),
