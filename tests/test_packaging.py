@@ -127,36 +127,6 @@ def test_the_package_imports_only_what_it_requires():
             assert name in known or package in known, f"{path.name}: {name}"
 
 
-def test_a_plain_install_selects_trains_and_measures():
-    """What the extras bring is out of reach; the core needs none of it."""
-    of_extras = {canonicalize_name(r.name) for r in requirements()}
-    of_extras -= {
-        canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]
-    }
-    brought = {"scipy", "joblib", "filelock", "tqdm"}  # by torch or scikit-learn
-    refused = of_extras - brought | {"PIL", "umap", "lightning_fabric"}
-    code = f"""
-import sys
-class Refuse:
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {refused!r}:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Refuse)
-import torch, qsel
-x = torch.randn(60, 8)
-fine = torch.arange(60) % 12
-q = qsel.QuadrupletSelector(fine, fine % 3, x).select(torch.arange(9))
-again = qsel.select_quadruplets(x, fine, fine % 3, torch.arange(9))
-assert q.negative.equal(again.negative)
-four = [x[i] for i in q.stack()]
-assert qsel.losses.joint_loss(*four, 0.0).isfinite()
-assert 0 <= qsel.recall_at_k(x, fine, (1,))[1] <= 1 and 0 <= qsel.nmi(x, fine) <= 1
-print(sorted(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_without_the_extras_the_command_line_says_what_to_install():
     code = (
         "import sys; sys.modules['typer'] = None; import qsel.__main__ as q; q.main()"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qsel.hierarchy import Hierarchy, HierarchyError
@@ -95,18 +95,6 @@ def test_members_and_who_can_be_a_reference_are_their_slow_twins(sample):
     said = "only one coarse" if len(labels.coarse_names) < 2 else "no sample can be"
     with pytest.raises(HierarchyError, match=said):
         labels.references()
-
-
-@given(labelled(), st.data())
-def test_a_fine_class_under_two_coarse_ones_is_named(sample, data):
-    fine, coarse = sample
-    i = data.draw(st.integers(0, len(fine) - 1))
-    assume(fine.count(fine[i]) > 1)
-    coarse = [*coarse[:i], "elsewhere", *coarse[i + 1 :]]
-    with pytest.raises(
-        HierarchyError, match=f"fine class '{fine[i]}' stands under two"
-    ):
-        Hierarchy.from_names(fine, coarse)
 
 
 # --- any integers as labels, classes as slices, draws
@@ -220,12 +208,6 @@ ZEROS = torch.zeros(3, dtype=torch.int64)
 def test_labels_that_are_no_hierarchy(fine, coarse, said):
     with pytest.raises(HierarchyError, match=said):
         Hierarchy.from_labels(torch.as_tensor(fine), torch.as_tensor(coarse))
-
-
-def test_no_reference_names_an_example():
-    labels = Hierarchy.from_names(["a", "b"], ["c", "d"])
-    with pytest.raises(HierarchyError, match="'a' has a single image, so no P⁺"):
-        labels.references()
 
 
 @pytest.mark.parametrize(

@@ -113,19 +113,6 @@ def test_hits_by_class_add_up_to_recall(case):
     assert total == pytest.approx(recall_at_k(points, labels, (1,))[1])
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_recall_and_map_of_random_embeddings(dtype):
-    rng = np.random.default_rng(0)
-    points = torch.as_tensor(rng.normal(size=(80, 16))).to(dtype)
-    labels = torch.as_tensor(rng.integers(0, 9, 80))
-    found = recall_at_k(points, labels)
-    assert list(found) == [1, 2, 4, 8]  # the columns of Table 1
-    for k, value in found.items():
-        assert value == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
-    expected = slow_map_at_r(points, labels)
-    assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
-
-
 def test_the_query_is_left_out_by_its_index():
     # Identical vectors of two classes, long enough for a product to part them. The
     # nearest other is then the lowest other index, whichever its class.
