@@ -203,5 +203,4 @@ def _mirror(source: Path, copy: Path) -> None:
         shutil.copy2(source, copy)
     elif source.is_dir():
         shutil.rmtree(copy, ignore_errors=True)
-        ignored = shutil.ignore_patterns("__pycache__", "*.pt")
-        shutil.copytree(source, copy, ignore=ignored, copy_function=shutil.copy2)
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
