@@ -34,7 +34,7 @@ def lives(draw):
     return torch.tensor(points) + shift, updates
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     lives(),
     st.sampled_from(METHODS),
