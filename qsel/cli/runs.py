@@ -33,4 +33,5 @@ def repeat(
 
     with stoppable("nothing was written"):
         again = run_again(record, data, trust)
-    print_metrics({"recorded": Record.load(record).metrics, "again": again.metrics})
+    recorded = Record.load(record).metrics
+    print_metrics({"recorded": recorded, "again": again.metrics})
