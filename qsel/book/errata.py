@@ -61,9 +61,9 @@ def setting(name: str, method: str) -> str:
     own = preset(RECORDED_PRESET, method)
     changed = SWITCHES[name].changed(own)
     before = own.to_dict()
-    words = [f"`{k}`: {_plain(before[k])} → {_plain(v)}" for k, v in changed.items()]
-    words += [f"`{k}={v}` of the data" for k, v in SWITCHES[name].options.items()]
-    return ", ".join(words)
+    told = [f"`{k}`: {_plain(before[k])} → {_plain(v)}" for k, v in changed.items()]
+    told += [f"`{k}={v}` of the data" for k, v in SWITCHES[name].options.items()]
+    return ", ".join(told)
 
 
 def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
@@ -74,12 +74,12 @@ def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
         base: the table's own runs.
         erratum: its number.
     """
-    lines = [
-        f"- {setting(name, method)} ({TITLES[method]}): "
-        f"{words(_compared(runs, base, name, method))}."
-        for number, name, method in pairs(runs)
-        if number == erratum
-    ]
+    lines = []
+    for number, name, method in pairs(runs):
+        if number == erratum:
+            of_switch = of_row(runs[runs.ablation == name], method)
+            found = words(compare(of_switch, of_row(base, method)))
+            lines.append(f"- {setting(name, method)} ({TITLES[method]}): {found}.")
     if not lines:
         return "**Measured:** not run."
     title = f"**Measured**, change of R@1 in points, 95 % interval ([4.1]({CHAPTER})):"

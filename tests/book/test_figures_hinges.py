@@ -74,7 +74,7 @@ def test_nothing_run_is_said():
     ("records", "dry"),
     [
         ("stanford_cars-parts=train/upper", 3),
-        ("stanford_cars-parts=train/frozen-ablations/twice_as_long", 3),
+        ("stanford_cars-parts=train/frozen-ablations/same_settings", 3),
         (table1.RECORDED_SYNTHCARS, 10),
     ],
 )

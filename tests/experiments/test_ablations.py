@@ -76,7 +76,7 @@ def test_jobs_are_the_rows_of_every_switch():
         (job.ablation, job.method): job.settings
         for job in jobs("cars", "frozen", settings=shared)
     }
-    assert with_shared["twice_as_long", "random"]["epochs"] == 6  # the switch wins
+    assert with_shared["margins_large", "method2"]["margin1"] == 1.0  # the switch wins
     assert with_shared["no_global", "method2"]["margin1"] == "0.8"
     for job in found:
         body9 = job.ablation == "body9"
@@ -137,8 +137,8 @@ def test_what_is_missing_is_run_and_a_failure_stops_nothing(tmp_path, monkeypatc
     [
         (("cars", "frozen", ["margin"]), r"no ablation 'margin'.*margins_small"),
         (
-            ("synthcars", "laptop", ["twice_as_long"], {"epochs": 600_000}),
-            "twice_as_long .* laptop .*epochs=1200000",
+            ("synthcars", "laptop", ["global_heavy"], {"batch": 2**20}),
+            "global_heavy .* laptop .*global_weight=1048576",
         ),
     ],
 )
