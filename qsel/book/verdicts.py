@@ -19,9 +19,8 @@ def words(found: Comparison) -> str:
     if found.interval is None:
         return "too few runs to tell"
     low, high = (_rounded(bound) for bound in found.interval)
-    sign = "+" if found.difference >= 0 else ""
-    clear = "clear" if found.clear else "not clear"
-    return f"{sign}{_rounded(found.difference)} ({low} to {high}), {clear}"
+    gap, clear = _rounded(found.difference), "clear" if found.clear else "not clear"
+    return f"{'' if gap[0] == '−' else '+'}{gap} ({low} to {high}), {clear}"
 
 
 def p_value(found: Comparison) -> str:

@@ -14,6 +14,7 @@ from qsel.experiments.config import Config, preset
 from qsel.experiments.record import Record, RunError
 from qsel.experiments.rows import QUADRUPLETS
 from qsel.experiments.switches import SWITCHES
+from qsel.experiments.tuned import SHARED
 
 ERRATA = Path(__file__).parents[2] / "book" / "errata.md"
 SMALL = tiny.SETTINGS | {"epochs": "1", "freeze": "trunk", "augment": "false"}
@@ -60,16 +61,15 @@ def test_errata_exist_and_every_switch_of_theirs_is_run():
     assert numbers == {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13}
 
 
-def test_jobs_are_the_rows_of_every_switch():
+def test_jobs_are_the_rows_of_every_switch_that_changes_something():
     found = jobs("cars?parts=train", "frozen")
+    own = {row: preset("frozen", row) for row in QUADRUPLETS}
+    shared = SHARED["frozen"]
+    tuned = [row for row in own if own[row] != own[row].with_settings(shared)]
     assert [(job.ablation, job.method) for job in found] == [
         (name, row)
         for name, switch in SWITCHES.items()
-        for row in switch.rows
-        if name != "global_heavy"  # the preset's own: nothing would change
-    ]
-    assert [job.settings for job in jobs("cars", "upper", ["global_heavy"])] == [
-        {"global_weight": 32.0}
+        for row in (tuned if name == "same_settings" else switch.rows)
     ]
     shared = {"resize": "224", "epochs": "3", "margin1": "0.8"}
     with_shared = {
