@@ -16,7 +16,7 @@ from pandas.io.formats.style import Styler
 from qsel.book.figures import SHORT, WIDTH, blank, sentence
 from qsel.book.verdicts import p_value
 from qsel.experiments import ablations
-from qsel.experiments.comparison import COMPARISONS, compare, judge, of_row
+from qsel.experiments.comparison import COMPARISONS, compare, judged, of_row
 from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
@@ -80,18 +80,19 @@ def show_winners(preset_name: str, folder: Path) -> Styler:
 def show_differences(
     settings: Mapping[str, pd.DataFrame],
     pairs: Sequence[tuple[str, str]] = COMPARISONS,
-    metrics: Sequence[str] = ("R@1",),
+    metric: str = "R@1",
 ) -> Styler | Markdown:
     """How far one row is ahead of another, in every setting where both were run.
 
     Args:
         settings: title → runs, as ``qsel.experiments.table1.gather`` returns them.
-        pairs: of methods.
-        metrics: columns to compare.
+        pairs: of methods, stated together: p is corrected for their number.
+        metric: the column to compare.
     """
+    of = {title: judged(runs, pairs, metric) for title, runs in settings.items()}
     lines = []
-    for (a, b), (title, runs), metric in product(pairs, settings.items(), metrics):
-        found = judge(runs, a, b, metric)
+    for (a, b), title in product(pairs, settings):
+        found = of[title][a, b]
         if found.interval is None:
             continue
         low, high = found.interval
@@ -99,7 +100,6 @@ def show_differences(
             {
                 "rows": f"{SHORT[a]} − {SHORT[b]}",
                 "runs": title,
-                "metric": metric,
                 "points": f"{found.difference:+.2f}",
                 "95 % interval": f"{low:.2f} to {high:.2f}",
                 "after Holm": p_value(found),
