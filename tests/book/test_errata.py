@@ -40,7 +40,7 @@ def small(tmp_path):
     """A repository with one switch of an erratum, one of none, and their row."""
     for seed in range(3):
         run = f"method2-seed{seed}"
-        for place in (TABLE, SWITCHED / "global_heavy", SWITCHED / "no_global"):
+        for place in (TABLE, SWITCHED / "lambda_swapped", SWITCHED / "no_global"):
             source = ROOT / "results" / place / run
             shutil.copytree(source, tmp_path / "results" / place / run)
     (tmp_path / "book").mkdir()
@@ -57,7 +57,12 @@ def test_another_record_is_another_text(small):
     assert not is_stale(small)
     before = (small / PAGE).read_text(encoding="utf-8")
     path = (
-        small / "results" / SWITCHED / "global_heavy" / "method2-seed1" / "record.json"
+        small
+        / "results"
+        / SWITCHED
+        / "lambda_swapped"
+        / "method2-seed1"
+        / "record.json"
     )
     record = json.loads(path.read_text())
     record["metrics"]["R@1"] -= 0.05

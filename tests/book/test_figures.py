@@ -28,6 +28,7 @@ from qsel.book.figures import (
 from qsel.data.images import ImageSet
 from qsel.experiments.comparison import COMPARISONS
 from qsel.experiments.config import preset
+from qsel.experiments.row_names import BY_DEFAULT
 from qsel.experiments.table1 import MEASURED
 from qsel.experiments.trunks import build_trunk
 from qsel.hierarchy import Hierarchy
@@ -84,6 +85,12 @@ def curve():
     return pd.DataFrame(rows, columns=["method", "epoch", "loss"])
 
 
+def of_the_table() -> pd.DataFrame:
+    """As many rows as the pages draw."""
+    table = runs()
+    return table[table.method.isin(BY_DEFAULT)]
+
+
 EVERY = {
     "framework": lambda: framework_figure()[0],
     "selection": lambda: plane("method1", "method2"),
@@ -112,7 +119,7 @@ EVERY = {
     "differences": lambda: objectives.paired_differences(runs(), COMPARISONS),
     "by rule": lambda: hinges.by_rule((curve(), "epoch", "loss")),
     "curve": lambda: outcomes.training_curve(curve()[:28]),
-    "table": lambda: outcomes.table_dots(runs()),
+    "table": lambda: outcomes.table_dots(of_the_table()),
     "ablations": lambda: outcomes.ablation_dots(runs()[-6:]),
     "peers": lambda: timings.peer_bars(cpu()),
     "growth": lambda: timings.growth_lines(cpu()),

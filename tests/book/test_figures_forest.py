@@ -76,8 +76,8 @@ def test_the_alt_text_has_the_numbers(settings):
         gap = judge(table, "method2", "random")
         low, high = gap.interval
         assert f"{title} {gap.difference:.1f} ({low:.1f} to {high:.1f}, clear)" in said
-    assert "Method 2 minus Proxy-Anchor: SynthCars" in said
-    assert "classification" not in said and "-" not in said.replace("Proxy-", "")
+    assert "Method 2 minus Multi-Similarity: SynthCars" in said
+    assert "classification" not in said and "-" not in said.replace("Multi-", "")
 
 
 def test_settings_without_records_are_left_out_and_folds_are_joined(tmp_path, settings):
