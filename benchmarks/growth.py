@@ -1,33 +1,22 @@
 """How time and memory grow with B and with N; and a gallery too large for exactness."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from benchmarks.approximate import ApproximateNegatives
 from benchmarks.candidates import OURS, floor
-from benchmarks.inputs import KINDS, Inputs, regular
+from benchmarks.inputs import KINDS, regular
 from benchmarks.measure import beside_floor, peak_memory, seconds
 
-METHOD = "method2"
 
-
-def with_n(sizes: list[int], b: int, d: int, repeats: int) -> Iterator[dict]:
-    """Method 2 for a fixed number of references in galleries of several sizes."""
-    for n in sizes:
-        inputs = regular(n, min(b, n), d)
-        found, _ = beside_floor(inputs, OURS[METHOD].run, repeats)
-        memory = peak_memory(METHOD, inputs)
-        yield {"n": n, "b": len(inputs.references), "d": d, **found, "memory": memory}
-
-
-def with_b(n: int, counts: list[int], d: int, repeats: int) -> Iterator[dict]:
-    """Method 2 in one gallery for several numbers of references."""
-    whole = regular(n, n, d)
-    for b in counts:
-        r = whole.references[:b]
-        inputs = Inputs(whole.embeddings, whole.fine, whole.coarse, r)
-        found, _ = beside_floor(inputs, OURS[METHOD].run, repeats)
-        yield {"n": n, "b": len(r), "d": d, **found}
+def growth(sizes: Iterable[tuple[int, int]], d: int) -> Iterator[dict]:
+    """Method 2 in galleries of N samples for B references, several (N, B)."""
+    for n, b in sizes:
+        inputs = regular(n, b, d)
+        found, _ = beside_floor(inputs, OURS["method2"].run)
+        memory = peak_memory("method2", inputs)
+        yield {"n": n, "b": b, "d": d, **found, "memory": memory}
 
 
 def approximate(n: int, b: int, d: int, probes: list[int]) -> Iterator[dict]:
@@ -36,8 +25,6 @@ def approximate(n: int, b: int, d: int, probes: list[int]) -> Iterator[dict]:
     "recall" is the share of references whose true nearest negative is found, and
     "further" how much further the one that is found lies, on average over all.
     """
-    from benchmarks.approximate import ApproximateNegatives
-
     for kind in KINDS:
         inputs = regular(n, b, d, kind)
         took, answer = _answer(partial(OURS["hardest_negative"].run, inputs))

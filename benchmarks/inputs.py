@@ -1,9 +1,7 @@
 """What is measured on: labels of real sizes, embeddings drawn from a fixed seed."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -29,23 +27,14 @@ class Inputs:
     coarse: Tensor
     references: Tensor
 
-    def save(self, folder: Path) -> None:
-        """Write four .npy files, for another process."""
-        for name, value in vars(self).items():
-            np.save(folder / f"{name}.npy", value.numpy())
-
-    @classmethod
-    def load(cls, folder: Path) -> "Inputs":
-        """Read what ``save`` has written."""
-        names = ("embeddings", "fine", "coarse", "references")
-        return cls(*(torch.from_numpy(np.load(folder / f"{n}.npy")) for n in names))
-
     def to(self, device: str) -> "Inputs":
         """The same on another device."""
         return Inputs(*(value.to(device) for value in vars(self).values()))
 
 
-def cars196(half: str, kind: str, d: int, share: int = 1) -> Inputs:
+def cars196(
+    half: str, kind: str, d: int, share: int = 1, all_references: bool = False
+) -> Inputs:
     """The labels of one half of Cars196 under ``token22``, with drawn embeddings.
 
     Args:
@@ -53,13 +42,16 @@ def cars196(half: str, kind: str, d: int, share: int = 1) -> Inputs:
         kind: see ``draw``.
         d: D.
         share: of every class, one image in so many.
+        all_references: ask about all samples, not only those that can be a reference.
     """
     classes = car_classes()[:98] if half == "train" else car_classes()[98:]
     words = sorted({c.token22 for c in classes})
     sizes = [-(-(c.train_images + c.test_images) // share) for c in classes]
     fine = torch.arange(98).repeat_interleave(torch.tensor(sizes))
     coarse_of_fine = torch.tensor([words.index(c.token22) for c in classes])
-    return labelled(fine, coarse_of_fine, kind, d)
+    inputs = labelled(fine, coarse_of_fine, kind, d)
+    everyone = torch.arange(len(fine))
+    return replace(inputs, references=everyone) if all_references else inputs
 
 
 def regular(n: int, b: int, d: int, kind: str = "clustered") -> Inputs:

@@ -1,22 +1,17 @@
 """Time beside the floor, taken in turns; peak memory in a process of its own."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.candidates import ALL, floor
 from benchmarks.inputs import Inputs, regular
 from benchmarks.peers import Answer
-
-MEMORY = 10 << 30  # bytes that a candidate may take
-SECONDS = 300  # that a process for a candidate's memory may take
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -29,7 +24,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def beside_floor(
-    inputs: Inputs, run: Callable[[Inputs], Answer], repeats: int
+    inputs: Inputs, run: Callable[[Inputs], Answer], repeats: int = 1
 ) -> tuple[dict[str, float], Answer]:
     """Floor and candidate in turns, the least of each, and the last answer.
 
@@ -46,40 +41,22 @@ def beside_floor(
     return found | {"ratio": found["seconds"] / found["floor"]}, answers[-1]
 
 
-def peak_memory(name: str, inputs: Inputs) -> int | str:
-    """Bytes that a candidate needs above its inputs, at most; or why it has none."""
-    with tempfile.TemporaryDirectory() as folder:
-        inputs.save(Path(folder))
-        words = [sys.executable, "-m", __name__, name, folder]
-        threads = str(torch.get_num_threads())
-        try:
-            done = subprocess.run(
-                words,
-                env=os.environ | {"OMP_NUM_THREADS": threads},
-                cwd=Path(__file__).parents[1],
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            return f"more than {SECONDS} s"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["killed"])[-1][:200]
-    return json.loads(done.stdout)["bytes"]
+def peak_memory(name: str, inputs: Inputs) -> int:
+    """Bytes that a candidate needs at most above its inputs."""
+    arrays = {key: value.numpy() for key, value in vars(inputs).items()}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, name, arrays, torch.get_num_threads()).result()
 
 
-def _child(name: str, folder: str) -> None:
-    import resource
-
-    run = floor if name == "floor" else ALL[name].run
+def _peak(name: str, arrays: dict[str, np.ndarray], threads: int) -> int:
+    torch.set_num_threads(threads)
+    run = ALL[name].run
     run(regular(400, 400, 8))  # what is loaded and kept at the first call
-    inputs = Inputs.load(Path(folder))
-    limit = _status("VmData") + MEMORY
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    inputs = Inputs(**{key: torch.from_numpy(x) for key, x in arrays.items()})
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak until here
     before = _status("VmRSS")
     run(inputs)
-    # The highest of this process, so nothing that came and went is missed.
-    print(json.dumps({"bytes": max(0, _status("VmHWM") - before)}))
+    return max(0, _status("VmHWM") - before)
 
 
 def _status(field: str) -> int:
@@ -91,8 +68,3 @@ def _status(field: str) -> int:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    _child(*sys.argv[1:])

@@ -48,28 +48,6 @@ def cdist_method2(inputs: Inputs) -> Answer:
     return dict(zip(names, torch.cat(parts, 1), strict=True))
 
 
-def faiss_overfetch(inputs: Inputs) -> Answer:
-    """FAISS, exact: so many neighbours that one is of another coarse class."""
-    import faiss
-
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    x = inputs.embeddings.numpy()
-    index = faiss.IndexFlatL2(x.shape[1])
-    index.add(x)
-    found = torch.full_like(inputs.references, -1)
-    left, k = torch.arange(len(found)), 64
-    while len(left):
-        k = min(k, len(x))
-        r = inputs.references[left]
-        near = torch.from_numpy(index.search(x[r.numpy()], k)[1])  # (b, k)
-        elsewhere = inputs.coarse[near] != inputs.coarse[r, None]
-        first = elsewhere.int().argmax(1, keepdim=True)
-        hit = elsewhere.any(1)
-        found[left[hit]] = near.gather(1, first)[hit, 0]
-        left, k = left[~hit], 4 * k
-    return {"negative": found}
-
-
 def faiss_selector(inputs: Inputs) -> Answer:
     """FAISS, exact: one search for each coarse class, its own samples barred."""
     import faiss
@@ -107,16 +85,8 @@ def scikit_learn(inputs: Inputs) -> Answer:
         return _by_coarse_class(inputs, search)
 
 
-def batch_hard(inputs: Inputs) -> Answer:
-    """pytorch-metric-learning's BatchHardMiner, given the whole set as one batch."""
-    from pytorch_metric_learning.miners import BatchHardMiner
-
-    anchors, _, negatives = BatchHardMiner()(inputs.embeddings, inputs.coarse)
-    return {"negative": _of_references(inputs, anchors, negatives)}
-
-
 def batch_hard_memory(inputs: Inputs) -> Answer:
-    """The same miner, 512 anchors at a time against a memory of the whole set."""
+    """pytorch-metric-learning's BatchHardMiner against a memory of the whole set."""
     from pytorch_metric_learning.miners import BatchHardMiner
 
     miner, x, coarse = BatchHardMiner(), inputs.embeddings, inputs.coarse
@@ -129,19 +99,6 @@ def batch_hard_memory(inputs: Inputs) -> Answer:
     return {"negative": torch.cat(parts)}
 
 
-def triplet_margin(inputs: Inputs) -> Answer:
-    """pytorch-metric-learning's TripletMarginMiner: it lists every triplet."""
-    from pytorch_metric_learning.miners import TripletMarginMiner
-
-    miner = TripletMarginMiner(margin=10.0)  # all triplets, the hardest among them
-    anchors, _, negatives = miner(inputs.embeddings, inputs.coarse)
-    d = torch.cdist(inputs.embeddings, inputs.embeddings)[anchors, negatives]
-    least = d.new_full((len(inputs.fine),), torch.inf)
-    least.scatter_reduce_(0, anchors, d, "amin")
-    nearest = d == least[anchors]
-    return {"negative": _of_references(inputs, anchors[nearest], negatives[nearest])}
-
-
 def _by_coarse_class(
     inputs: Inputs, search: Callable[[Tensor, Tensor], Tensor]
 ) -> Answer:
@@ -151,9 +108,3 @@ def _by_coarse_class(
         rows = of_reference == c
         found[rows] = search(inputs.references[rows], inputs.coarse == c)
     return {"negative": found}
-
-
-def _of_references(inputs: Inputs, anchors: Tensor, partners: Tensor) -> Tensor:
-    found = torch.full((len(inputs.embeddings),), -1)
-    found[anchors] = partners
-    return found[inputs.references]

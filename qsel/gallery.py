@@ -1,4 +1,4 @@
-"""Embeddings prepared for comparison, in parts where they are many."""
+"""Embeddings prepared for comparison, in parts if they are many."""
 
 import copy
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from qsel.vectors import check_embeddings, largest_value, number_vectors, squared_norms
 
-HOLD_BYTES = 64 << 20  # a gallery that takes no more is prepared once
-CHUNK_BYTES = 16 << 20  # of a larger one, the rows that are prepared at a time
+HOLD_BYTES = 64 << 20  # smaller galleries are prepared once
+CHUNK_BYTES = 16 << 20  # of larger ones, this much is prepared at a time
 WIDE = 1e15  # from this value on all is float64: squares would overflow float32
 
 Slices = tuple[Tensor, Tensor]  # (B,) and (B,): from a place to the one before another
@@ -17,7 +17,7 @@ Slices = tuple[Tensor, Tensor]  # (B,) and (B,): from a place to the one before 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """B of the points ``given``, (P, D), seen from a gallery's mean, and |x|²."""
+    """B of the points ``given``, (P, D), relative to a gallery's mean, and |x|²."""
 
     given: Tensor
     which: Tensor  # (B,)
@@ -33,12 +33,12 @@ class Points:
 
 
 class Gallery:
-    """N embeddings in an order that makes every class a slice, seen from their mean.
+    """N embeddings relative to their mean, in an order that makes every class a slice.
 
-    Distances ignore a common shift, and their rounding grows with the norms. Sample
-    ``order[p]`` stands at place p. With ``hold`` all rows are kept prepared, a second
-    copy, as in a small gallery. Embeddings (N, D) may be a tensor over a file that is
-    mapped into memory; what ``check_embeddings`` refuses raises ValueError.
+    A common shift changes no distance, but smaller norms mean smaller rounding errors.
+    Sample ``order[p]`` is at place p. With ``hold``, as in a small gallery, a prepared
+    copy of all rows is kept. Embeddings (N, D) may be memory-mapped; what
+    ``check_embeddings`` refuses raises ValueError.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Gallery:
         return len(self.order)
 
     def update(self, samples: Tensor, embeddings: Tensor) -> None:
-        """Overwrite distinct samples (B,) by other embeddings (B, D) of its dtype.
+        """Overwrite distinct samples (B,) with embeddings (B, D) of the same dtype.
 
-        Only their rows are prepared anew; the mean stays, and every search is exact.
+        Only these rows are prepared again. The mean stays, and searches stay exact.
         """
         largest = check_embeddings(embeddings)
         self.embeddings[samples] = embeddings
@@ -80,7 +80,7 @@ class Gallery:
             self._held[0][place], self._held[1][place] = prepared
 
     def points(self, given: Tensor, which: Tensor) -> Points:
-        """Points (P, D) of any origin, of which some (B,) are asked about."""
+        """The points with indices ``which`` (B,) of ``given`` (P, D), prepared."""
         if given is self.embeddings and self._held is not None:
             place = self._place[which]
             return Points(given, which, *(held[place] for held in self._held))
@@ -104,7 +104,7 @@ class Gallery:
         return min(len(self), max(1, most // row))
 
     def columns(self, first: int, last: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """(M, D) and (M,): what stands at some places, and its squares."""
+        """(M, D) the rows at some places, and (M,) their squared norms."""
         if self._held is not None and dtype == self.dtype:
             return self._held[0][first:last], self._held[1][first:last]
         return self._prepare(self.embeddings[self.order[first:last]], dtype)
@@ -114,9 +114,9 @@ class Gallery:
         return x, squared_norms(x)
 
     def without_copies(self, k: int, *slices: Slices) -> tuple["Gallery", list[Slices]]:
-        """A gallery without needless copies of a vector, and where slices lie in it.
+        """A gallery without needless copies of vectors, and the slices within it.
 
-        Of equal vectors that no slice parts, the k of the lowest samples are enough.
+        Of equal vectors that no slice separates, those of the k lowest samples remain.
         """
         n = len(self)
         if self._numbers is None:
@@ -147,6 +147,6 @@ class Gallery:
 
 
 def ranks(groups: Tensor) -> Tensor:
-    """(N,) how many of the same group stand before each, of sorted groups (N,)."""
+    """(N,) how many of the same group precede each element of sorted groups (N,)."""
     places = torch.arange(len(groups), device=groups.device)
     return places - torch.searchsorted(groups, groups)

@@ -1,7 +1,7 @@
 """Two label levels: every sample has a fine class, every fine class one coarse class.
 
-The rest of the package never asks where labels come from; it asks a ``Hierarchy``,
-which is checked once, when it is made.
+A ``Hierarchy`` is checked once, when it is created; the rest of the package relies on
+it.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ class HierarchyError(ValueError):
 class Hierarchy:
     """Coarse and fine labels of N samples, numbered without gaps.
 
-    Samples are sorted by coarse, then fine class, then index: sample ``order[p]``
-    stands at place p. So every class is a slice, to be searched or drawn from.
+    Sample ``order[p]`` is at place p. The order is by coarse, then fine class, then
+    index, so that every class is a slice that can be searched or drawn from.
 
     Attributes:
         fine: (N,) int64, the fine class of each sample, 0 … F-1.
         coarse_of_fine: (F,) int64, the coarse class of each fine class, 0 … C-1.
         fine_names, coarse_names: F and C names, or the caller's numbers.
-        min_images: fine classes of fewer images give no references; 2 or more.
+        min_images: smaller fine classes give no references; 2 or more.
 
     Raises:
-        HierarchyError: labels that are not (N,) int64, lie outside their names, or
-            leave a class without a sample.
+        HierarchyError: labels that are not (N,) int64 or have no name, or a class
+            without a sample.
 
     Example:
         >>> labels = Hierarchy.from_names(["a3", "a3", "a4"], ["sedan"] * 3)
@@ -130,7 +130,7 @@ class Hierarchy:
         return self.coarse_of_fine[self.fine]
 
     def to(self, device: torch.device) -> "Hierarchy":
-        """The same on another device."""
+        """This hierarchy on another device."""
         if device == self.fine.device:
             return self
         labels = self.fine.to(device), self.coarse_of_fine.to(device)
@@ -148,14 +148,14 @@ class Hierarchy:
         )
 
     def members(self) -> list[Tensor]:
-        """For each fine class the indices of its samples, each (M,) int64."""
+        """The sample indices of each fine class, (M,) int64 each."""
         order = self.fine.argsort(stable=True)
         return list(order.split(self.fine_size.tolist()))
 
     # --- who can be a reference --------------------------------------------------
 
     def partners(self, fine: Tensor, own: Tensor | int = 1) -> Tensor:
-        """(3, B) how many samples can be P⁺, P⁻ and N, by R's fine class (B,).
+        """(3, B) how many samples can be P⁺, P⁻ and N of references of these classes.
 
         ``own`` is 1 where the reference is one of the N samples, 0 where it is not.
         """
@@ -190,7 +190,7 @@ class Hierarchy:
         """The samples that can be a reference R, in order.
 
         Raises:
-            HierarchyError: there is none; why is said.
+            HierarchyError: there is none; the message gives a reason.
         """
         if len(self.coarse_names) < 2:
             raise HierarchyError(
@@ -233,25 +233,25 @@ class Hierarchy:
 
     @cached_property
     def _fine_order(self) -> Tensor:
-        """(F,) the fine classes as they stand in ``order``."""
+        """(F,) the fine classes in the order of ``order``."""
         return self.coarse_of_fine.argsort(stable=True)
 
     def fine_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) first and (B,) last place, plus one, of fine classes (B,)."""
+        """Start and end places of fine classes: (B,) and (B,), the end excluded."""
         ends = self.fine_size[self._fine_order].cumsum(0)
         stop = ends[self._fine_order.argsort()[fine]]
         return stop - self.fine_size[fine], stop
 
     def coarse_slice(self, fine: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for the coarse classes of fine classes (B,)."""
+        """Start and end places of the coarse classes of fine classes, likewise."""
         coarse = self.coarse_of_fine[fine]
         stop = self.coarse_size.cumsum(0)[coarse]
         return stop - self.coarse_size[coarse], stop
 
     def draw_positive_positive(self, fine: Tensor, place: Tensor, u: Tensor) -> Tensor:
-        """(B,) another sample of fine classes than that at a place.
+        """(B,) a sample of each fine class, but not the one at ``place``.
 
-        A place from N on is no sample: then any of the class is drawn.
+        A place of N excludes no sample.
         """
         own = place, place + (place < len(self)).long()
         return self.order[_draw(u, self.fine_slice(fine), own)]
@@ -277,7 +277,7 @@ class Hierarchy:
 
 
 def _draw(u: Tensor, among: tuple, without: tuple) -> Tensor:
-    """(B,) a place in one slice, but for another within it."""
+    """(B,) a place in the slice ``among``, outside the slice ``without`` in it."""
     size = without[1] - without[0]
     count = among[1] - among[0] - size
     drawn = among[0] + (u * count).long().clamp_max(count - 1)

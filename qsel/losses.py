@@ -1,10 +1,10 @@
 """Equations (1)–(6) of the paper, in its order and under its numbers.
 
-Every function takes embeddings of shape (B, D), one row a sample: R, P⁺, P⁻ and N in
-this order where it takes quadruplets. It returns a scalar in float32 (float64 for
-float64 input); with reduction="none" instead of "mean" or "sum", (B,) values. Distances
-are l2 norms (footnote 4) and margins are in units of distance: ``margin1`` is m₁ = t₁,
-``margin2`` is m₂ = t₂. All gradients are finite at D = 0. Bad input raises ValueError.
+Every function takes embeddings of shape (B, D), one row for each sample; quadruplets in
+the order R, P⁺, P⁻, N. It returns a scalar in float32 (float64 for float64 input), or
+(B,) values with reduction="none". Distances are l2 norms (footnote 4) and margins are
+distances: ``margin1`` is m₁ = t₁, ``margin2`` is m₂ = t₂. All gradients are finite at
+D = 0. Bad input raises ValueError.
 """
 
 import torch
@@ -87,9 +87,8 @@ def global_loss(
 
     μ and σ² are the mean and the variance, over the batch, of the distances from R.
     ``weight1`` is λ_g1, ``weight2`` is λ_g2. The paper does not say which variance:
-    "biased" (divided by B) gives a batch of one 0, "unbiased" divides by B - 1, and
-    "squared" is the biased variance of D²/4, as in the global loss that the paper
-    builds on (Kumar et al. 2016).
+    "biased" divides by B, "unbiased" by B - 1, and "squared" is the biased variance of
+    D²/4, as in the source of this loss (Kumar et al. 2016).
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
@@ -117,10 +116,9 @@ def classification_loss(
 
     L = -λ_c1 log softmax(coarse scores)[c₁] - λ_c2 log softmax(fine scores)[c₂]
 
-    The paper's text and formula give the two heads each other's letters; here the
-    coarse head scores the coarse classes. By the formula, λ_c1 = ``coarse_weight``
-    weighs the coarse sum, and λ_c2 = ``fine_weight`` the fine one. The scores are
-    (B, C) and (B, F), the labels (B,) int64.
+    As in the formula, λ_c1 = ``coarse_weight`` weighs the coarse sum and
+    λ_c2 = ``fine_weight`` the fine one. The scores are (B, C) and (B, F), the labels
+    (B,) int64.
 
     Example:
         >>> label = torch.tensor([0])
@@ -148,9 +146,9 @@ def joint_loss(
     L = [1 - D(R,P⁻) / (D(R,P⁺) + m₁ - m₂)]₊ + [1 - D(R,N) / (D(R,P⁻) + m₂)]₊
         + L_C1,C2(x^R)
 
-    ``classification`` is (B,) values of equation (4) for R, or 0 to leave it out. The
-    ``first_margin`` "difference" puts m₁ - m₂ into the first fraction, as the formula
-    does; "derived" puts m₁, as the inequality before it would.
+    ``classification`` is (B,) values of equation (4) for R, or 0 to leave it out.
+    first_margin="difference" uses m₁ - m₂ in the first fraction, as printed; "derived"
+    uses m₁, as in the inequality of the text.
 
     Example:
         >>> r, pp = torch.zeros(1, 1), torch.tensor([[0.6]])
@@ -183,9 +181,9 @@ def combined_loss(
 ) -> Tensor:
     """The whole objective, equation (6): L = Σ_i L_joint(Q_i) + η L_global(Q).
 
-    ``global_weight`` is η. The paper sums over the batch and does not give its size.
-    The default "mean" is that sum divided by B, so that the step does not grow with the
-    batch; the balance of its two terms is the printed one.
+    ``global_weight`` is η. The paper sums over a batch of unknown size. The default
+    "mean" divides the whole by B: the two terms keep their printed balance, and the
+    step does not grow with the batch.
 
     Example:
         >>> r, near, far = torch.zeros(2, 1), torch.ones(2, 1), 3 * torch.ones(2, 1)
@@ -201,7 +199,7 @@ def combined_loss(
 
 
 def _widen(x: Tensor) -> Tensor:
-    """Half precision to float32: squares of 1e3 overflow float16."""
+    """Half precision as float32, because squares of 1e3 overflow float16."""
     return x if x.dtype == torch.float64 else x.float()
 
 

@@ -1,9 +1,9 @@
-"""How good an embedding is on classes it never saw: Recall@K, NMI, MAP@R.
+"""Metrics of an embedding on unseen classes: Recall@K, NMI, MAP@R.
 
-All three ask the same question of the same space: do images of one fine class lie
-together? They take embeddings (N, D), floating point, and integer labels (N,), and
-return fractions from 0 to 1. A query is left out of its neighbours by its index.
-Embeddings, labels or K that do not fit raise ValueError.
+All three measure whether images of one fine class lie together. They take embeddings
+(N, D), floating point, and integer labels (N,), and return fractions from 0 to 1. A
+query is excluded from its neighbours by its index. Embeddings, labels or K that do not
+fit raise ValueError.
 """
 
 import math
@@ -41,9 +41,9 @@ def recall_at_k(
 def map_at_r(embeddings: Tensor, labels: Tensor) -> float:
     """MAP@R: mean average precision over each sample's R nearest others.
 
-    With R the number of others of the sample's class and P(i) the precision among its
-    i nearest: MAP@R = mean over samples of (1/R) Σ_{i=1..R} P(i) · 1[i-th is of the
-    class] (Musgrave et al. 2020). Samples alone in their class are left out.
+    MAP@R = mean over samples of (1/R) Σ_{i=1..R} P(i) · 1[the i-th is of the class],
+    with R the number of other samples of the class and P(i) the precision among the i
+    nearest (Musgrave et al. 2020). Samples alone in their class are left out.
 
     Example:
         >>> map_at_r(torch.tensor([[0.0], [0.1], [9.0]]), torch.tensor([0, 0, 1]))
@@ -87,8 +87,8 @@ def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
     """NMI between the labels and k-means clusters, k the number of classes.
 
     NMI = 2 I(labels; clusters) / (H(labels) + H(clusters)) (the arithmetic mean).
-    It depends on the seed of k-means++ (one start): report the spread over several. The
-    scale of the embeddings does not matter.
+    It depends on the seed of k-means++ (one start), so report the spread over several.
+    The scale of the embeddings does not matter.
 
     Example:
         >>> nmi(torch.tensor([[0.0], [0.1], [9.0], [9.1]]), torch.tensor([0, 0, 1, 1]))
@@ -106,7 +106,7 @@ def nmi(embeddings: Tensor, labels: Tensor, seed: int = 0) -> float:
 
 
 def _same_class_neighbors(embeddings: Tensor, labels: Tensor, k: int) -> Tensor:
-    """(N, k) bool: whether each of the k nearest others shares the sample's label."""
+    """(N, k) bool: which of the k nearest others share the sample's label."""
     labels = labels.to(embeddings.device)
     return labels[nearest_others(embeddings, k)] == labels[:, None]
 

@@ -1,8 +1,8 @@
-"""Quadruplets for the losses of pytorch-metric-learning, which has to be installed.
+"""Quadruplets for the losses of pytorch-metric-learning, which must be installed.
 
-The library's miners return index tuples: the anchor among the embeddings of the batch,
-its partners among the reference embeddings, which are the batch itself or a memory of
-any size. There the search is as exact as everywhere in this package.
+The library's miners return index tuples: anchors from the batch, partners from the
+reference embeddings, which are the batch itself or a memory of any size. The search is
+exact.
 """
 
 from collections.abc import Sequence
@@ -28,20 +28,20 @@ except ModuleNotFoundError as error:
 class QuadrupletMiner(BaseMiner):
     """A miner of quadruplets: anchor, positive, near negative P⁻, far negative N.
 
-    Like every miner of the library it takes fine labels: ``miner(embeddings, labels)``
-    searches the batch, and ``miner(embeddings, labels, ref_emb, ref_labels)`` searches
-    ``ref_emb``, say the embeddings of the whole training set. There an older embedding
-    of the anchor itself is a sample like any other.
+    It takes fine labels: ``miner(embeddings, labels)`` searches the batch, and
+    ``miner(embeddings, labels, ref_emb, ref_labels)`` searches ``ref_emb``, for example
+    the embeddings of the whole training set. An older embedding of the anchor in
+    ``ref_emb`` counts as another sample.
 
-    Samples that lack a partner are no anchors; ``left_out`` counts them, and
-    ``quadruplets`` holds what was found, in the last call.
+    Samples that lack a partner are not used as anchors. After a call ``left_out``
+    counts them and ``quadruplets`` holds the quadruplets.
 
     Args:
         coarse_of_fine: (F,) int64, the coarse class of each fine label from 0 on.
         method, generator, switches: as for ``select_quadruplets``.
         coarse_order: as for ``triplets``.
-        distance: of the library, as the loss has it: LpDistance with p=2 (its default,
-            of unit vectors) or CosineSimilarity, which has the same order.
+        distance: the loss's distance: LpDistance with p=2 (the default, which
+            normalises) or CosineSimilarity, which ranks alike.
 
     Raises:
         HierarchyError: one coarse class only.
@@ -126,10 +126,10 @@ def triplets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Anchors, positives and negatives for the library's losses, from (B,) indices.
 
-    (R, P⁺, P⁻) and (R, P⁺, N) keep to the fine labels, so every loss can take them,
-    also one that makes pairs of them: (2·B,) each. ``coarse_order`` adds (R, P⁻, N),
-    the second hinge of equation (5), for losses of triplets: (3·B,). A loss of pairs
-    would both draw and push P⁻.
+    (R, P⁺, P⁻) and (R, P⁺, N) agree with the fine labels, so every loss can use them,
+    pair losses included: (2·B,) each. ``coarse_order`` adds (R, P⁻, N), the second
+    hinge of equation (5), for triplet losses: (3·B,) each. A pair loss would both pull
+    and push P⁻.
 
     Example:
         >>> images = torch.arange(8).view(4, 2)  # two R, two P⁺, two P⁻, two N

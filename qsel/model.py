@@ -15,7 +15,7 @@ class Head(nn.Module):
         coarse_classes, fine_classes: C and F, the outputs of the paper's g and h.
         embedding_dim: D, the last fully connected layer.
         dropout: in front of that layer.
-        normalise: embeddings of unit length.
+        normalise: scale embeddings to unit length.
 
     Example:
         >>> head = Head(8, 2, 5, embedding_dim=4)
@@ -34,7 +34,7 @@ class Head(nn.Module):
         normalise: bool = True,
     ):
         super().__init__()
-        # Of frozen features; `standardise` sets them.
+        # Set by `standardise`, for frozen features.
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("whitening", torch.empty(0))
         self.dropout = nn.Dropout(dropout)
@@ -51,7 +51,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def standardise(self, features: Tensor, share: float) -> None:
-        """Learn to give frozen features zero mean and a balanced covariance.
+        """Fit a transform that gives features zero mean and a balanced covariance.
 
         x → (x - mean) S^(-1/2), with S = share · Σ + (1 - share) · diag(Σ) and Σ the
         covariance of the training features: share 0 scales each feature by itself,
@@ -62,14 +62,14 @@ class Head(nn.Module):
         mixed = share * covariance
         mixed.diagonal().copy_(covariance.diagonal())
         values, vectors = torch.linalg.eigh(mixed)
-        # Features that never vary carry nothing; keep them from being blown up.
+        # Constant features carry no information and must not be amplified.
         values = values.clamp_min(1e-6 * values.max().clamp_min(1e-12))
         self.shift = x.mean(0).float()
         self.whitening = (vectors * values.rsqrt() @ vectors.T).float()
 
     @torch.no_grad()
     def standardised(self, features: Tensor) -> Tensor:
-        """Features (B, features) as ``standardise`` learnt, ready for ``forward``."""
+        """Apply what ``standardise`` fitted to features (B, features)."""
         if len(self.whitening):
             return (features - self.shift) @ self.whitening
         return features

@@ -1,10 +1,10 @@
 """Exact nearest neighbours at the speed of a matrix product.
 
-One product, |b|² - 2ab, nominates: whatever its rounding bound cannot rule out is
-measured directly in float64, and ties go to the lowest index. So all answers are those
-of float64 brute force. Where rounding leaves many candidates in doubt, the product is
-repeated in float64, and copies of one vector are compared once. Nothing of size N × N
-is held, and of a large gallery no second copy.
+One product, |b|² - 2ab, ranks the candidates. Those that its rounding bound cannot rule
+out are measured directly in float64, and ties go to the lowest index, so the answers
+equal float64 brute force. If many candidates remain in doubt, the product is repeated
+in float64, and copies of one vector are compared once. Nothing of size N × N is stored,
+and no second copy of a large gallery.
 """
 
 import math
@@ -29,8 +29,8 @@ def nearest(
 ) -> Tensor:
     """(B, k) the nearest samples of each point, nearest first, ties to the lowest.
 
-    Places in ``skip`` are not looked at, which is fastest where equal slices stand
-    together. Where there are fewer than k the rest is -1.
+    Places in ``skip`` are not searched, which is fastest if equal slices are
+    neighbours. If there are fewer than k samples, the rest is -1.
     """
     start, stop = skip or (torch.zeros_like(q.which),) * 2
     dtype, n = q.x.dtype, len(gallery)
@@ -75,10 +75,10 @@ def choose(
     around: Points | None = None,
     furthest: bool = False,
 ) -> Tensor:
-    """(B,) the nearest (or furthest) sample among some places, but for others.
+    """(B,) the nearest (or furthest) sample in the slices ``among``, not ``without``.
 
-    With squared radii (B,), float64, only what lies strictly outside of these
-    spheres around the points, or around others. -1 where there is none.
+    With squared radii (B,), float64, only samples strictly outside these spheres around
+    the points (or ``around`` others) count. -1 if there is none.
     """
     chosen = torch.full_like(q.which, -1)
     largest = max(1, int((among[1] - among[0]).max()))
@@ -102,7 +102,7 @@ def choose(
 def _choose(
     gallery, q, among, without, radius, around, furthest, most=math.inf
 ) -> Tensor | None:
-    """The same for some points; none where more pairs than ``most`` are in doubt."""
+    """``choose`` for some points; None if more than ``most`` pairs are in doubt."""
     d, error = _distances(gallery, q, *among)  # (B, M)
     place = among[0][:, None] + torch.arange(d.shape[1], device=d.device)
     left_out = (place >= without[0][:, None]) & (place < without[1][:, None])
@@ -111,7 +111,7 @@ def _choose(
         centre = around or q
         gap, slack = _distances(gallery, centre, *among) if around else (d, error)
         gap = gap - radius[:, None].to(d.dtype)
-        # The radius was rounded too: by less than it and the distances are off.
+        # The radius is rounded too, by less than the distances' bound.
         row, column = ((gap.abs() <= 2 * slack) & allowed).nonzero(as_tuple=True)
         allowed &= gap > 0
         if len(row) > most:
@@ -119,7 +119,7 @@ def _choose(
         exact = _measure(gallery, centre, row, gallery.order[place[row, column]])
         allowed[row, column] = exact > radius[row]
     d = (-d if furthest else d).masked_fill(~allowed, torch.inf)
-    # Nothing is better than this for certain, and who cannot reach it is out.
+    # An upper bound of the best; candidates above it are ruled out.
     best = (d + error).amin(1, keepdim=True)
     row, column = ((d - error <= best) & allowed).nonzero(as_tuple=True)
     if len(row) > most:
@@ -131,12 +131,13 @@ def _choose(
 
 
 def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
-    """What the bound cannot rule out among (M,) columns: rows, columns, bounds.
+    """Candidates among (M,) columns that the bound cannot rule out, with their bounds.
 
-    The product, written into ``space``, comes with each column's slack taken off: a
-    lower bound, up to what is common to its row. Limits (B, k), the lowest upper
-    bounds, are lowered, and only tiles whose minimum reaches them are looked into. A
-    row of more than ``few`` candidates is left: (B,) their number; its limit is -inf.
+    The product minus each column's slack, written into ``space``, is a lower bound up
+    to a constant of the row. It lowers the limits (B, k), the k lowest upper bounds;
+    only tiles whose minimum reaches them are searched. A row with more than ``few``
+    candidates is left for float64: its number of candidates is returned (B,), its limit
+    is -inf.
     """
     x, squares = columns
     k, m, dtype = limits.shape[1], len(x), x.dtype
@@ -180,7 +181,7 @@ def _nominate(q, columns, skip, limits, few, space) -> tuple[Tensor, ...]:
 
 
 def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
-    """(B, k) the best samples of what was found, and what was found of them."""
+    """(B, k) the best samples of the candidates, and their entries in ``found``."""
     row, place, low, slack = (torch.cat(parts) for parts in zip(*found, strict=True))
     k, own = limits.shape[1], rounding(q.x.dtype, q.x.shape[1])[0] * q.squares
     # The k-th lowest upper bound of single samples; that of tiles was higher.
@@ -198,10 +199,10 @@ def _best(gallery: Gallery, q: Points, found: list, limits: Tensor) -> tuple:
 
 
 def _rank(gallery, q, row, place, d, error, k, sign=1) -> tuple[Tensor, Tensor]:
-    """(B, k) the best samples of some pairs, and which pairs they are; or -1.
+    """(B, k) the best samples of some pairs, and which pairs they are; -1 if none.
 
-    Only pairs are measured that d (P,), off by up to a row's error (B,), leaves in
-    doubt. Sign -1 prefers the furthest.
+    Only pairs in doubt are measured: d (P,) is off by up to the row's error (B,). Sign
+    -1 prefers the furthest.
     """
     by_d = d.argsort(stable=True)
     by_d = by_d[row[by_d].argsort(stable=True)]
@@ -230,9 +231,9 @@ def _measure(gallery: Gallery, q: Points, row: Tensor, samples: Tensor) -> Tenso
 
 
 def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
-    """(B, M) approximate squared distances to some places, and their error bounds.
+    """(B, M) approximate squared distances to slices of places, and their error bounds.
 
-    Distances are infinite beyond the end of a slice.
+    Beyond the end of a slice distances are infinite.
     """
     dtype = q.x.dtype
     d = q.x.new_full((len(q), max(1, int((stop - start).max()))), torch.inf)
@@ -248,7 +249,7 @@ def _distances(gallery, q, start, stop) -> tuple[Tensor, Tensor]:
 
 
 def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
-    """Neighbouring rows i … j-1 with the same slice s … e-1: (i, j, s, e) each."""
+    """Runs of rows i … j-1 with the same slice s … e-1, as (i, j, s, e)."""
     new = (start[1:] != start[:-1]) | (stop[1:] != stop[:-1])
     begin = [0, *(1 + new.nonzero().squeeze(1)).tolist()]
     slices = zip(start[begin].tolist(), stop[begin].tolist(), strict=True)
@@ -257,7 +258,7 @@ def _runs(start: Tensor, stop: Tensor) -> list[tuple[int, int, int, int]]:
 
 
 def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
-    """Rows in blocks of ``most``; where many skip the same, in blocks of their own."""
+    """Rows in blocks of up to ``most``; many with the same slice get their own."""
     blocks, begin = [], 0
     for i, j, *_ in _runs(start, stop):
         if begin < i and (j - begin > most or j - i >= most / 2):
@@ -274,8 +275,8 @@ def _blocks(start: Tensor, stop: Tensor, most: int) -> list[tuple[int, int]]:
 def nearest_others(embeddings: Tensor, k: int) -> Tensor:
     """(N, k) the k nearest other samples of every sample, ties to the lowest.
 
-    The sample itself is left out by its index, so copies of it are found. Nearest
-    first, for embeddings (N, D).
+    Embeddings are (N, D); the nearest comes first. The sample itself is excluded by its
+    index, so copies of it are found.
 
     Raises:
         ValueError: k is not between 1 and N - 1, or the embeddings are not finite.

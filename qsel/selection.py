@@ -4,24 +4,23 @@ For a reference R every method chooses P⁺ from R's fine class, P⁻ from R's c
 another fine class, and N from another coarse class:
 
 - random: each uniformly from its set, as in the paper's baseline [9].
-- method1: N is the nearest to R; the sphere around R through N is the hypersphere.
-  P⁺ and P⁻ are those outside it that are nearest to N (§3.3.1).
-- method2: N as above. P⁻'s fine class is drawn uniformly among R's siblings; P⁺ and P⁻
-  are those outside the hypersphere that are nearest to R (§3.3.2).
-- hardest_negative: N as above, P⁺ and P⁻ as in random. Not in the paper: the control
-  that tells what the rule for the positives adds to the rule for the negative.
+- method1: N is the sample nearest to R; the sphere around R through N is the
+  hypersphere. P⁺ and P⁻ are the samples outside it that are nearest to N (§3.3.1).
+- method2: N as in method1. P⁻'s fine class is drawn uniformly among R's siblings; P⁺
+  and P⁻ are the samples outside the hypersphere that are nearest to R (§3.3.2).
+- hardest_negative: N as in method1, P⁺ and P⁻ as in random. This control, which is not
+  in the paper, shows what the rules for the positives add.
 
-Where nothing lies outside, Methods 1 and 2 take the furthest from R inside; the paper
-says so for Method 2 only. Ties go to the lowest index.
+If no candidate lies outside, Methods 1 and 2 take the one inside that is furthest from
+R; the paper says so for Method 2 only. Ties go to the lowest index.
 
-Three switches turn Methods 1 and 2 into other readings of the paper, or into controls:
+Three switches give other readings of Methods 1 and 2, or controls:
 
-- negative="random": N is drawn uniformly, and the hypersphere goes through it.
+- negative="random": N is drawn uniformly, and the hypersphere passes through it.
 - siblings: P⁻ comes from "all" other fine classes of R's coarse class (Method 1's own
   rule), from one that is "drawn" (Method 2's), or from the whole "coarse" class, R's
-  fine class included: all that §3.3.1 says in words.
-- fallback="nearest": where nothing lies outside, Method 1 keeps to its own rule and
-  takes the nearest to N.
+  fine class included, as §3.3.1 literally says.
+- fallback="nearest": if no candidate lies outside, Method 1 takes the one nearest to N.
 
 To change or add a rule, edit the functions under "The rules" and ``RULES``.
 """
@@ -39,18 +38,18 @@ from qsel.vectors import check_indices, describe, squared_distances
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """B references and all else that a rule may look at."""
+    """B references and everything else that a rule may use."""
 
     hierarchy: Hierarchy
     gallery: Gallery | None
     points: Points | None  # the references
     fine: Tensor  # (B,) their fine classes
     place: Tensor  # (B,) their places in the gallery; N where they are not in it
-    u: Tensor  # (3, B) in [0, 1): P⁺, P⁻ (or its class) and N are drawn by them
+    u: Tensor  # (3, B) in [0, 1): they draw P⁺, P⁻ (or its class) and N
     rule: "Rule"
 
 
-# --- The rules: each gives P⁺, P⁻ and N of B references, (B,) samples ----------------
+# --- The rules: each returns P⁺, P⁻ and N of B references, (B,) samples --------------
 
 
 def _random(r: References) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,9 +108,9 @@ def _outside(
     without: Slices,
     nearest_to: Points | None = None,
 ) -> Tensor:
-    """The nearest to R, or to other points, outside the hypersphere through N.
+    """The sample nearest to R, or to ``nearest_to``, outside the hypersphere.
 
-    Where nothing lies outside: the furthest from R, or by the same rule.
+    If none lies outside: the one furthest from R or, with the switch, nearest to N.
     """
     x = r.gallery.embeddings
     radius = squared_distances(r.points.given, r.points.which, x, n)  # (B,), D²(R,N)
@@ -129,16 +128,16 @@ def _outside(
 
 
 def _own_class(r: References) -> tuple[Slices, Slices]:
-    """Places of P⁺: R's fine class, but for R."""
+    """Places of P⁺: R's fine class without R."""
     return r.hierarchy.fine_slice(r.fine), (r.place, r.place + 1)
 
 
 def _sibling_classes(r: References, own_rule: str) -> tuple[Slices, Slices]:
-    """Places of P⁻, and of what is left out of them."""
+    """Places of P⁻, and the places among them that are excluded."""
     siblings = own_rule if r.rule.siblings == "own rule" else r.rule.siblings
     if siblings == "drawn":
         drawn = r.hierarchy.fine_slice(r.hierarchy.draw_sibling(r.fine, r.u[1]))
-        return drawn, (r.place, r.place)  # without nothing
+        return drawn, (r.place, r.place)  # excludes nothing
     coarse_class = r.hierarchy.coarse_slice(r.fine)
     if siblings == "coarse":
         return coarse_class, (r.place, r.place + 1)
@@ -201,22 +200,23 @@ def select_quadruplets(
 ) -> Quadruplets:
     """Complete each reference to a quadruplet, searching the whole set.
 
-    The rules are those of the module's text. The search is exact: it agrees with
-    float64 brute force.
+    The module's docstring gives the rules. The search is exact: it agrees with float64
+    brute force.
 
     Args:
-        embeddings: (N, D) floating point, on the CPU or CUDA, where the quadruplets
-            will be; None will do for random.
+        embeddings: (N, D) floating point; the quadruplets are returned on their device.
+            "random" needs none and takes None.
         fine, coarse: (N,) integer labels; any numbers.
         references: (B,) int64 indices of the references R.
         method: "random", "method1", "method2" or "hardest_negative".
-        generator: a CPU generator for what is drawn; by default torch's own.
-        negative: "nearest" or "random"; of methods 1 and 2.
-        siblings: "own rule", "all", "drawn" or "coarse"; of methods 1 and 2.
-        fallback: "furthest" or "nearest"; of method 1.
+        generator: a CPU generator for random draws; by default torch's own.
+        negative: "nearest" or "random", for methods 1 and 2.
+        siblings: "own rule", "all", "drawn" or "coarse", for methods 1 and 2.
+        fallback: "furthest" or "nearest", for method 1.
 
     Raises:
-        HierarchyError: labels of no two levels, or a reference without P⁺, P⁻ or N.
+        HierarchyError: labels that are no two-level hierarchy, or a reference without
+            P⁺, P⁻ or N.
         ValueError: a bad shape, method, switch or index, or embeddings not finite.
 
     Example:
@@ -244,10 +244,10 @@ def complete(
     generator: torch.Generator | None = None,
     guests: tuple[Tensor, Tensor] | None = None,
 ) -> Quadruplets:
-    """As ``select_quadruplets``, from a gallery that stands in the hierarchy's order.
+    """As ``select_quadruplets``, from a gallery in the hierarchy's order.
 
-    With guests, points (P, D) from elsewhere and fine classes (B,), the references are
-    numbers of these points, and no sample is left out as being R itself.
+    ``guests`` are points (P, D) from outside the gallery and fine classes (B,). The
+    references then index these points, and no sample is excluded as R itself.
     """
     if gallery is None and rule.method != "random":
         raise ValueError(
@@ -264,7 +264,7 @@ def complete(
     u = torch.rand(3, len(fine), generator=generator, dtype=torch.float64, device="cpu")
     u = u.to(fine.device)
     chosen = fine.new_empty(3, len(fine))
-    # By class, so that references that search the same places stand together.
+    # Sorted by class, so that neighbouring references search the same places.
     by_class = hierarchy.fine_slice(fine)[0].argsort(stable=True)
     for some in by_class.split(search.QUERIES):
         drawn = rule.method == "random"
@@ -276,7 +276,7 @@ def complete(
 
 
 def hierarchy_on_device_of(embeddings: Tensor, hierarchy: Hierarchy) -> Hierarchy:
-    """The hierarchy where its N embeddings are; what are none a gallery refuses."""
+    """The hierarchy on the device of its embeddings, which the gallery checks."""
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
         return hierarchy
     if len(embeddings) != len(hierarchy):

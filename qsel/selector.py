@@ -1,7 +1,7 @@
-"""A selector that lives beside a training loop and keeps its gallery ready.
+"""A selector for training loops that keeps its gallery prepared.
 
-``select_quadruplets`` prepares the whole set for every call. A selector prepares it
-once, and after a step only the rows that the step has changed.
+``select_quadruplets`` prepares the whole set in every call. A selector prepares it
+once, and after a step only the rows that have changed.
 """
 
 import torch
@@ -16,19 +16,19 @@ from qsel.vectors import check_indices, describe
 class QuadrupletSelector:
     """Quadruplets from a labelled set whose embeddings change.
 
-    Every answer is that of ``select_quadruplets`` on the embeddings of the moment.
+    It returns what ``select_quadruplets`` returns for the current embeddings.
 
     Args:
         fine, coarse, method, generator, switches: as for ``select_quadruplets``.
-        embeddings: (N, D) floating point, on the CPU or CUDA; or later, by ``refresh``.
-        hold: keep a prepared copy of all rows, for many small selections. Without it
-            large galleries are prepared at every selection, in parts.
+        embeddings: (N, D) floating point; ``refresh`` can set them later.
+        hold: keep a prepared copy of all rows, for many small selections. Otherwise
+            large galleries are prepared in parts at every selection.
 
     Attributes:
         references: int64 on the CPU, the samples that can be a reference, in order.
 
     Raises:
-        HierarchyError: labels of no two levels, or without a possible reference.
+        HierarchyError: labels that are no two-level hierarchy or allow no reference.
         ValueError: an unknown method or switch, or embeddings that do not fit.
 
     Example:
@@ -65,17 +65,17 @@ class QuadrupletSelector:
         """Replace all embeddings (N, D) by a copy of these; the device may change."""
         hierarchy = hierarchy_on_device_of(embeddings, self.hierarchy)
         if isinstance(embeddings, Tensor):
-            embeddings = embeddings.detach().clone()  # updates are ours alone
+            embeddings = embeddings.detach().clone()  # keeps the caller's unchanged
         self.gallery = Gallery(embeddings, hierarchy.order, self.hold)
         self.hierarchy = hierarchy
 
     def update(self, samples: Tensor, embeddings: Tensor) -> None:
         """Replace the embeddings (B, D) of samples (B,), each given at most once.
 
-        Both are on the device of the others, whose dtype the new rows take.
+        Both are on the gallery's device; the new rows are cast to its dtype.
 
         Raises:
-            ValueError: they do not fit, or there is nothing to replace yet.
+            ValueError: they do not fit, or no embeddings are set yet.
         """
         if self.gallery is None:
             raise ValueError(
@@ -90,7 +90,7 @@ class QuadrupletSelector:
         """Complete each reference (B,) to a quadruplet, as ``select_quadruplets``.
 
         Raises:
-            ValueError: there are no embeddings yet, or a reference cannot be one.
+            ValueError: no embeddings are set yet, or a reference lacks a partner.
         """
         own = self.rule, self.generator
         return complete(self.hierarchy, self.gallery, references, *own)

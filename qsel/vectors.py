@@ -1,4 +1,4 @@
-"""Vectors and their distances: what is refused, products and how far they are off."""
+"""Vectors and distances: checks of the input, products and bounds on their rounding."""
 
 import math
 
@@ -9,7 +9,7 @@ PAIR_BYTES = 1 << 19  # one (pairs, D) block in float64: to stay in the cache
 
 
 def describe(given: object) -> str:
-    """A tensor's dtype and shape; the type of anything else."""
+    """A tensor's dtype and shape, or the type of anything else."""
     if isinstance(given, Tensor):
         return f"{given.dtype} of shape {tuple(given.shape)}"
     return type(given).__name__
@@ -18,7 +18,7 @@ def describe(given: object) -> str:
 def check_indices(
     name: str, given: Tensor, n: int, why: str, error: type[ValueError] = ValueError
 ) -> None:
-    """Refuse indices that are not from 0 to n - 1, and say why these are the ends."""
+    """Refuse indices outside 0 … n - 1; ``why`` explains the limit."""
     low, high = int(given.min()), int(given.max())
     if low < 0 or high >= n:
         raise error(
@@ -28,10 +28,10 @@ def check_indices(
 
 
 def check_embeddings(embeddings: Tensor) -> float:
-    """The largest absolute value of (N, D) finite floating point, N, D ≥ 1.
+    """Check (N, D) finite floating point, N, D ≥ 1; return the largest absolute value.
 
     Raises:
-        ValueError: anything else, and values whose squares overflow float64.
+        ValueError: anything else, or values whose squares overflow float64.
     """
     if not isinstance(embeddings, Tensor):
         raise ValueError(
@@ -67,7 +67,7 @@ def largest_value(x: Tensor) -> float:
 
 
 def squared_distances(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
-    """|x_i - y_j|² for pairs, directly and in float64: (P,), P pairs in blocks."""
+    """(P,) |x_i - y_j|² of P pairs, computed directly in float64, in blocks."""
     step = max(1, PAIR_BYTES // (8 * x.shape[1]))
     parts = [
         (x[a].double() - y[b].double()).square_().sum(1)
@@ -86,7 +86,7 @@ def squared_norms(x: Tensor) -> Tensor:
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor, out: Tensor) -> None:
-    """Write bias - 2ab, for rows a (B, D), b (M, D) and bias (M,), into (B, M)."""
+    """Write bias - 2ab of rows a (B, D), b (M, D) and bias (M,) to ``out`` (B, M)."""
     with torch.autocast(out.device.type, enabled=False):  # it would round to bfloat16
         torch.addmm(bias, a, b.T, alpha=-2, out=out)
 
@@ -94,13 +94,13 @@ def product(a: Tensor, b: Tensor, bias: Tensor, out: Tensor) -> None:
 def rounding(dtype: torch.dtype, d: int) -> tuple[float, float]:
     """r and t: |a|² + |b|² - 2ab in D dimensions is off by ≤ r (|a|² + 2|b|²) + t.
 
-    A sum of D products is off by at most D roundings, of half an eps each, of the sum
-    of absolute values |b|² + 2Σ|a_i b_i| ≤ |a|² + 2|b|²; the vectors, |a|², |b|² and
-    what is made of them are rounded less than 48 times more. In float64 |a|² and |b|²
-    are as far off again. Below ``tiny`` a product may vanish altogether.
+    A sum of D products is off by at most D roundings, each half an eps of the sum of
+    absolute values |b|² + 2Σ|a_i b_i| ≤ |a|² + 2|b|². The vectors, |a|², |b|² and their
+    sums add fewer than 48 roundings; in float64 |a|² and |b|² are off by as much again.
+    Products below ``tiny`` may become 0.
 
-    TF32 keeps 11 bits of a factor and bfloat16 8; cut off, the product of two is off by
-    2⁻⁹ or 2⁻⁶, and twice that is on the safe side.
+    TF32 keeps 11 bits of a factor and bfloat16 8. The product of two truncated factors
+    is off by 2⁻⁹ or 2⁻⁶; we allow twice that.
     """
     terms, number = d + 48, torch.finfo(dtype)
     if dtype == torch.float64:
@@ -112,10 +112,10 @@ def rounding(dtype: torch.dtype, d: int) -> tuple[float, float]:
 
 
 def number_vectors(x: Tensor, order: Tensor) -> Tensor:
-    """(N,) numbers from 0 for the rows x[order], the same where all bits are equal.
+    """(N,) numbers from 0 for the rows x[order]; rows equal in all bits share a number.
 
-    Rows are told apart by a sum of their bits that wraps around, and then compared with
-    the first of their number.
+    Rows are hashed by a weighted sum of their bits and then compared with the first row
+    of the same hash.
     """
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     step = max(1, PAIR_BYTES // (8 * x.shape[1]))

@@ -26,8 +26,7 @@ def cpu() -> dict:
         "peers": [
             selection("cdist", "cdist", 10.0, None),
             selection("faiss_selector", "FAISS", 4.5, None, **peer, right=0.5),
-            selection("triplet_margin", "Triplets", 99.0, None, **peer, n=1024),
-            {"name": "x", "title": "Another", "not_run": "it is not installed"},
+            selection("triplet_margin", "Triplets", 99.0, None, **peer),
         ],
         "steps": [{"preset": "laptop", "target": 1.1, "ratio": 1.2}],
         "growth_n": [
@@ -57,17 +56,9 @@ def cuda() -> dict:
     return {
         "selection": [
             {
-                **{"method": "method2", "n": 8000, "b": 8000, "d": 1024},
+                **{"name": "method2", "n": 8000, "b": 8000, "d": 1024},
                 **{"products": "tf32", "seconds": 0.01, "floor": 0.02, "ratio": 0.5},
                 **{"memory": 1 << 20, "right": 1.0, "checked": 128},
             }
-        ],
-        "training": [
-            {
-                **{"trunk": "resnet101", "compiled": c, "batch": 32, "side": 224},
-                **{"n": 8000, "plain": 1000.0, "selecting": 960.0, "ratio": 0.96},
-                **{"refresh": 3.0, "memory": 1 << 30},
-            }
-            for c in (False, True)
         ],
     }

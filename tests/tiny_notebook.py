@@ -3,18 +3,10 @@
 from pathlib import Path
 
 import nbformat
+import papermill
 
 from qsel.experiments.table1 import run_folder
 
-CODE = """\
-import sys
-from pathlib import Path
-print("working")
-print("progress", file=sys.stderr)
-print(Path("mark.txt").read_text(), word, number + 1)
-if word == "fail":
-    raise ValueError("asked to")
-"""
 # As the run notebook of the book, and nothing else.
 RUN = """\
 import json
@@ -32,7 +24,7 @@ settings = "{}"
 """
 
 
-def notebook(path: Path, code=CODE, parameters='word = "none"\nnumber = 0') -> Path:
+def notebook(path: Path, code="", parameters='word = "none"\nnumber = 0') -> Path:
     """Write a notebook: a title, a cell of parameters if any, a cell of code."""
     cells = [nbformat.v4.new_markdown_cell("# A page")]
     if parameters:
@@ -87,6 +79,22 @@ def without_kernel(calls: list):
                 (folder / "record.json").write_text(RECORD)
 
     return execute
+
+
+def failing(monkeypatch, fails) -> list:
+    """The same, but for notebooks and parameters that fail; the calls that did not."""
+    calls = []
+    work = without_kernel(calls)
+
+    def execute(source, page, parameters, **options):
+        if fails(Path(source).name, parameters):
+            raise papermill.exceptions.PapermillExecutionError(
+                1, 3, "1 / 0", "ZeroDivisionError", "division by zero", ["1 / 0"]
+            )
+        work(source, page, parameters, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return calls
 
 
 RECORD = (

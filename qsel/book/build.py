@@ -15,20 +15,13 @@ from pathlib import Path
 import papermill
 
 from qsel.book import errata, pages
-from qsel.book.execute import (
-    RUN,
-    NotebookError,
-    check_parameters,
-    execute,
-    run_table,
-    stop_kernels,
-)
+from qsel.book.execute import RUN, NotebookError, execute, run_table, stop_kernels
 from qsel.book.jobs import Job, side_by_side
 from qsel.data.files import locked
 from qsel.experiments import table1
 
 SHOWN = ("method2", 0)  # the run whose notebook is a page of the book
-COPIED = ("_config.yml", "_toc.yml", "book", "qsel", "results")
+COPIED = ("_config.yml", "_toc.yml", "book", "qsel")
 
 
 class BookError(RuntimeError):
@@ -94,14 +87,11 @@ def execute_all(
         failed += _execute_chapters(root, preset, source, at_once)
         for name in COPIED:
             _mirror(root / name, stage(root) / name)
-        effects = stage(root) / errata.PAGE
-        if errata.is_stale(stage(root)):
-            errata.write(stage(root))
+        errata.write(root, stage(root))
         if store and not failed:
             for page in (stage(root) / "notebooks").glob("*.ipynb"):
                 shutil.copy(page, root / "notebooks" / page.name)
-            if effects.is_file():
-                shutil.copy(effects, root / errata.PAGE)
+            errata.write(root, root)
         return failed
 
 
@@ -167,41 +157,44 @@ def check(root: Path) -> None:
 
 
 def _stale(page: Path, root: Path) -> str | None:
-    stored = pages.stored_fingerprint(page)
-    if not stored:
+    if not (stored := pages.executed_from(page)):
         return "never executed by this version of the book"
     try:
-        parameters = pages.stored_parameters(page)
-        check_parameters(page, parameters)
-        found = pages.fingerprint(page, parameters, root)
-    except (NotebookError, ValueError) as error:
+        found = pages.fingerprint(page, stored["parameters"], root)
+    except ValueError as error:  # its data is not at hand
         return str(error)
-    parts = [k for k in found if k != "runs" and found[k] != stored.get(k)]
+    before = stored["fingerprint"]
+    parts = [k for k in found if k != "runs" and found[k] != before.get(k)]
     return f"{', '.join(parts)} changed" if parts else None
 
 
 def render(
-    source: Path, root: Path, strict: bool = False, config: Path | None = None
+    source: Path,
+    root: Path,
+    strict: bool = False,
+    config: Path | None = None,
+    builder: str = "html",
 ) -> Path:
-    """Render a folder of sources to ``_build/html`` of the root.
+    """Render a folder of sources to a folder in ``_build`` that bears Sphinx's builder.
 
     Args:
         source: folder with ``_config.yml`` and ``_toc.yml``.
         root: of the repository.
         strict: warnings are errors.
         config: a file with other settings than the sources' own.
+        builder: "html", or "singlehtml" for all on one page.
 
     Raises:
         BookError: the renderer failed; its output stands above.
     """
     program = Path(sys.executable).with_name("jupyter-book")  # of this environment
     words = [str(program), "build", str(source), "--path-output", str(root)]
-    words += ["-W", "-n", "--keep-going"] * strict
+    words += ["--builder", builder, *["-W", "-n", "--keep-going"] * strict]
     if config:
         words += ["--config", str(config)]
     if subprocess.run(words).returncode:
         raise BookError("the book could not be rendered; the reason stands above")
-    return root / "_build" / "html" / "index.html"
+    return root / "_build" / builder
 
 
 def _mirror(source: Path, copy: Path) -> None:
@@ -210,5 +203,4 @@ def _mirror(source: Path, copy: Path) -> None:
         shutil.copy2(source, copy)
     elif source.is_dir():
         shutil.rmtree(copy, ignore_errors=True)
-        ignored = shutil.ignore_patterns("__pycache__", "*.pt")
-        shutil.copytree(source, copy, ignore=ignored, copy_function=shutil.copy2)
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from qsel.book.verdicts import ablation_verdict
+from qsel.book.verdicts import words
 from qsel.experiments import ablations, table1
-from qsel.experiments.comparison import Comparison, compare, of_row
+from qsel.experiments.comparison import compare, of_row
 from qsel.experiments.config import preset
 from qsel.experiments.rows import TITLES
 from qsel.experiments.switches import SWITCHES
@@ -39,9 +39,9 @@ def pairs(runs: pd.DataFrame) -> list[tuple[int, str, str]]:
     """(erratum, ablation, row) of all that was run for an erratum, by its number.
 
     Example:
-        >>> pairs(pd.DataFrame({"ablation": ["body9", "no_global", "summed"],
+        >>> pairs(pd.DataFrame({"ablation": ["body9", "no_global", "global_heavy"],
         ...                     "method": ["random", "method2", "method2"]}))
-        [(5, 'summed', 'method2'), (11, 'body9', 'random')]
+        [(5, 'global_heavy', 'method2'), (11, 'body9', 'random')]
     """
     found = [
         (SWITCHES[name].erratum, name, method)
@@ -61,27 +61,29 @@ def setting(name: str, method: str) -> str:
     own = preset(RECORDED_PRESET, method)
     changed = SWITCHES[name].changed(own)
     before = own.to_dict()
-    words = [f"`{k}`: {_plain(before[k])} → {_plain(v)}" for k, v in changed.items()]
-    words += [f"`{k}={v}` of the data" for k, v in SWITCHES[name].options.items()]
-    return ", ".join(words)
+    told = [f"`{k}`: {_plain(before[k])} → {_plain(v)}" for k, v in changed.items()]
+    told += [f"`{k}={v}` of the data" for k, v in SWITCHES[name].options.items()]
+    return ", ".join(told)
 
 
 def measured(runs: pd.DataFrame, base: pd.DataFrame, erratum: int) -> str:
-    """What the switches of one erratum do to R@1: a sentence for each row run.
+    """What the switches of one erratum do to R@1: a line for each row run.
 
     Args:
         runs: as ``qsel.experiments.ablations.gather`` returns them.
         base: the table's own runs.
         erratum: its number.
     """
-    lines = [
-        f"- {setting(name, method)}. {ablation_verdict(runs, base, name, method)}"
-        for number, name, method in pairs(runs)
-        if number == erratum
-    ]
+    lines = []
+    for number, name, method in pairs(runs):
+        if number == erratum:
+            of_switch = of_row(runs[runs.ablation == name], method)
+            found = words(compare(of_switch, of_row(base, method)))
+            lines.append(f"- {setting(name, method)} ({TITLES[method]}): {found}.")
     if not lines:
         return "**Measured:** not run."
-    return f"**Measured** ([4.1]({CHAPTER})):\n\n" + "\n".join(lines)
+    title = f"**Measured**, change of R@1 in points, 95 % interval ([4.1]({CHAPTER})):"
+    return title + "\n\n" + "\n".join(lines)
 
 
 def effects(runs: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
@@ -97,32 +99,29 @@ def effects(runs: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     """
     rows, anchors = [], []
     for number, name, method in pairs(runs):
-        of_job = of_row(runs[runs.ablation == name], method)
-        found = _compared(runs, base, name, method)
+        of_switch = of_row(runs[runs.ablation == name], method)
+        changes = {f"{m} change": of_switch[f"{m} change"] for m in ("R@1", "NMI")}
+        clear = compare(of_switch, of_row(base, method)).clear
         anchors.append(f"[{number}](erratum-{number})")
         rows.append(
             {
                 "setting": setting(name, method),
                 "row": TITLES[method],
-                "seeds": of_job["R@1 change"].notna().sum(),
-                **{f"{m} change": _signed(of_job[f"{m} change"]) for m in _METRICS},
-                "clear": "yes" if found.clear else "no",
+                "seeds": changes["R@1 change"].notna().sum(),
+                **{metric: _signed(values) for metric, values in changes.items()},
+                "clear": "yes" if clear else "no",
             }
         )
     return pd.DataFrame(rows, index=anchors)
 
 
-def counted(runs: pd.DataFrame, base: pd.DataFrame) -> str:
-    """How many comparisons are clear, each judged by itself, and of which errata."""
-    every = pairs(runs)
-    clear = [
-        number
-        for number, name, method in every
-        if _compared(runs, base, name, method).clear
-    ]
-    named = ", ".join(f"[{number}](erratum-{number})" for number in sorted({*clear}))
-    said = f"{len(clear)} of {len(every)} comparisons are clear"
-    return f"{said}: those of {named}." if clear else f"{said}."
+def counted(table: pd.DataFrame) -> str:
+    """How many of the effects are clear, each judged by itself, and of which errata."""
+    clear = table.index[table["clear"] == "yes"]
+    return (
+        f"{len(clear)} of {len(table)} comparisons are clear: those of "
+        f"{', '.join(clear.unique())}."
+    )
 
 
 def page(runs: pd.DataFrame, base: pd.DataFrame) -> str:
@@ -131,9 +130,9 @@ def page(runs: pd.DataFrame, base: pd.DataFrame) -> str:
     pieces = {f"erratum-{n}": measured(runs, base, n) for n in numbers}
     pieces["counted"] = pieces["effects"] = "Not run."
     if pairs(runs):
-        pieces["counted"] = counted(runs, base)
-        table = table1.markdown(effects(runs, base))
-        pieces["effects"] = table.replace("| |", "| erratum |", 1)
+        table = effects(runs, base)
+        pieces["counted"] = counted(table)
+        pieces["effects"] = table1.markdown(table).replace("| |", "| erratum |", 1)
     text = [f"<!-- {name} -->\n{piece}\n{END}\n" for name, piece in pieces.items()]
     return "<!-- Written by qsel.book.errata. -->\n\n" + "\n".join(text)
 
@@ -146,21 +145,11 @@ def is_stale(root: Path) -> bool:
     return place.read_text(encoding="utf-8") != page(*gather(root / "results"))
 
 
-def write(root: Path = Path(".")) -> None:
-    """Write the file below the root of a repository, from its records."""
+def write(root: Path, to: Path) -> None:
+    """Write the file below a copy of a repository, from the repository's records."""
     text = page(*gather(root / "results"))
-    (root / PAGE).parent.mkdir(exist_ok=True)
-    (root / PAGE).write_text(text, encoding="utf-8")
-
-
-_METRICS = ("R@1", "NMI")
-
-
-def _compared(
-    runs: pd.DataFrame, base: pd.DataFrame, name: str, method: str
-) -> Comparison:
-    of_switch = of_row(runs[runs.ablation == name], method)
-    return compare(of_switch, of_row(base, method))
+    (to / PAGE).parent.mkdir(parents=True, exist_ok=True)
+    (to / PAGE).write_text(text, encoding="utf-8")
 
 
 def _plain(value: object) -> str:
@@ -176,4 +165,4 @@ def _signed(changes: pd.Series) -> str:
 
 
 if __name__ == "__main__":
-    write()
+    write(Path(), Path())

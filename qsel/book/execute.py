@@ -1,4 +1,4 @@
-"""Executes notebooks with papermill: strict, side by side, and only where stale.
+"""Executes notebooks with papermill: side by side, and only where stale.
 
 A notebook runs in a kernel, a process of its own, and ends up as a page: the executed
 notebook without times and paths, with a fingerprint of what it was executed from. The
@@ -10,13 +10,13 @@ for it. What they leave is whole, since files are written whole, and the next ca
 on from there.
 """
 
-import ast
 import json
 import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import papermill
@@ -33,7 +33,6 @@ from qsel.experiments.rows import ROWS, UNTRAINED
 from qsel.experiments.run import evaluable
 
 RUN = "table1_run.ipynb"  # executed once for each row and seed of Table 1
-KINDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 
 
 class NotebookError(RuntimeError):
@@ -76,6 +75,7 @@ def run_table(
         raise NotebookError(
             f"no notebooks/{RUN} in {root}; run from the root of the repository"
         )
+    settings = settings or {}
     config.preset(preset)
     rows = row_names.BY_DEFAULT if rows is None else tuple(rows)
     if unknown := [row for row in rows if row not in (*UNTRAINED, *ROWS)]:
@@ -83,26 +83,22 @@ def run_table(
             f"no row {unknown[0]!r}; expected some of {', '.join((*UNTRAINED, *ROWS))}"
         )
     seeds = range(table1.SEEDS[preset]) if seeds is None else seeds
-    todo = [(row, 0) for row in rows if row in UNTRAINED and 0 in seeds]
-    todo += [(row, seed) for seed in seeds for row in rows if row not in UNTRAINED]
-    if not todo:
+    # Rows without training take seconds, and fill the caches that the others read.
+    untrained = [(row, 0) for row in rows if row in UNTRAINED and 0 in seeds]
+    trained = [(row, seed) for seed in seeds for row in rows if row not in UNTRAINED]
+    if not untrained + trained:
         raise NotebookError(
             f"nothing to run: rows without training have seed 0 alone, asked for "
             f"{', '.join(rows)} with seeds {list(seeds)}"
         )
-    epochs = {
-        (row, seed): config.preset(preset, row)
-        .with_settings({**(settings or {}), "seed": seed})
-        .epochs
-        for row, seed in todo
-    }
-    writable(table1.run_folder(root / runs, source, preset, *todo[0]), "--runs")
-    evaluable(datasets.load(source).test)
+
+    def epochs(row: str, seed: int) -> int:
+        changed = config.preset(preset, row).with_settings(settings | {"seed": seed})
+        return 0 if row in UNTRAINED else changed.epochs
 
     def job(row: str, seed: int) -> Job:
         parameters = {"method": row, "seed": seed, "preset": preset, "data": source}
-        parameters |= {"runs": runs, "settings": json.dumps(settings or {})}
-        check_parameters(notebook, parameters)
+        parameters |= {"runs": runs, "settings": json.dumps(settings)}
         folder = table1.run_folder(root / runs, source, preset, row, seed)
 
         def work(gpu: str | None, watch: Callable[[str], None]) -> str | None:
@@ -117,13 +113,12 @@ def run_table(
                 execute(notebook, page, parameters, root, [record], gpu, watch)
                 return f"R@1 {100 * Record.load(record).metrics['R@1']:.2f}"
 
-        trained = row not in UNTRAINED
-        return Job(f"{row}, seed {seed}", work, epochs[row, seed] if trained else 0)
+        return Job(f"{row}, seed {seed}", work, epochs(row, seed))
 
-    jobs = [job(row, seed) for row, seed in todo]
-    # Rows without training take seconds, and fill the caches that the others read.
-    alone = sum(row in UNTRAINED for row, _ in todo)
-    return side_by_side(jobs, "Table 1", stop_kernels, at_once, alone)
+    jobs = [job(row, seed) for row, seed in untrained + trained]
+    writable(table1.run_folder(root / runs, source, preset, rows[0], 0), "--runs")
+    evaluable(datasets.load(source).test)
+    return side_by_side(jobs, "Table 1", stop_kernels, at_once, alone=len(untrained))
 
 
 def execute(
@@ -147,13 +142,10 @@ def execute(
         watch: gets what the cells write to standard error.
 
     Raises:
-        NotebookError: a parameter that the notebook does not declare, or of another
-            kind; a cell that failed; or a kernel that died.
+        NotebookError: a cell failed, or the kernel died.
     """
-    check_parameters(notebook, parameters)
     wanted = pages.fingerprint(notebook, parameters, root, records)
-    if page.exists() and pages.stored_fingerprint(page) == wanted:
-        pages.dress(page, notebook)
+    if page.exists() and pages.executed_from(page).get("fingerprint") == wanted:
         return
     page.parent.mkdir(parents=True, exist_ok=True)
     unfinished = page.with_suffix(".part.ipynb")
@@ -168,7 +160,7 @@ def execute(
                 parameters,
                 kernel_name="python3",
                 progress_bar=False,
-                stderr_file=_Watched(watch),
+                stderr_file=SimpleNamespace(write=watch, flush=lambda: None),
                 kernel_manager_class=_kernel(Path(folder), gpu),
                 resources={"metadata": {"path": str(root)}},
             )
@@ -190,34 +182,6 @@ def execute(
     executed.metadata["qsel"] = {"fingerprint": wanted, "parameters": shown}
     nbformat.write(executed, unfinished)
     unfinished.replace(page)
-
-
-def check_parameters(notebook: Path, parameters: dict) -> None:
-    """Refuse what the notebook's parameters cell does not have; papermill only logs it.
-
-    Raises:
-        NotebookError: a parameter that is not declared, or a value of another kind than
-            the declared one; both are named.
-    """
-    declared = papermill.inspect_notebook(str(notebook))
-    for name, value in parameters.items():
-        if name not in declared:
-            raise NotebookError(
-                f"{notebook.name} declares no parameter {name!r}; it has "
-                f"{', '.join(declared) or 'none'}"
-            )
-        try:
-            with pages.PARSING:
-                default = ast.literal_eval(declared[name]["default"])
-        except (ValueError, SyntaxError):  # computed: anything goes
-            continue
-        kinds = {type(default)} | ({int} if isinstance(default, float) else set())
-        if default is not None and type(value) not in kinds:
-            raise NotebookError(
-                f"{notebook.name}: parameter {name}={value!r}; expected "
-                f"{KINDS.get(type(default), type(default).__name__)}, as its default "
-                f"{default!r} is"
-            )
 
 
 # --- kernels ---------------------------------------------------------------------
@@ -260,13 +224,3 @@ def _kernel(folder: Path, gpu: str | None) -> type[AsyncKernelManager]:
             await super()._async_cleanup_resources(restart)
 
     return Kernel
-
-
-class _Watched:
-    """What papermill writes the cells' standard error to."""
-
-    def __init__(self, watch: Callable[[str], None]):
-        self.write = watch
-
-    def flush(self) -> None:
-        pass

@@ -1,4 +1,4 @@
-"""Jobs side by side, on several processors or GPUs, with a line of progress.
+"""Jobs side by side, on several processors or GPUs, with a bar of progress.
 
 Also what becomes of long work that is stopped from outside.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from queue import Queue
 
 import torch
+from tqdm import tqdm
 
 from qsel.data.machine import available_cores
 
@@ -67,24 +68,27 @@ def side_by_side(
     progress = _Progress(title, jobs)
     failed: list[str] = []
     elsewhere: list[Job] = []
+    running: set[Job] = set()
 
     def attempt(job: Job) -> None:
-        gpu = free.get()
-        progress.start(job)
+        gpu, began = free.get(), time.monotonic()
+        running.add(job)
         try:
             note = job.work(gpu, lambda text: progress.follow(job, text))
         except Exception as error:
             reason = str(error) or type(error).__name__
             failed.append(f"{job.name}: {reason}")
-            progress.end(job, reason, failed=True)
+            progress.end(job, f"failed: {reason}")
         else:
             if note is None:
                 elsewhere.append(job)
-            progress.end(job, note)
+            else:
+                progress.end(job, f"{note}, {time.monotonic() - began:.0f} s")
         finally:
+            running.remove(job)
             free.put(gpu)
 
-    with ThreadPoolExecutor(at_once) as pool:
+    with progress.bar, ThreadPoolExecutor(at_once) as pool:
         try:
             for job in jobs[:alone]:
                 pool.submit(attempt, job).result()
@@ -95,15 +99,11 @@ def side_by_side(
                 list(pool.map(attempt, again))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            while progress.running:
+            while running:
                 stop()
                 time.sleep(0.1)
             raise
     return failed
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which batch systems send; handled as Ctrl-C is."""
 
 
 @contextmanager
@@ -114,23 +114,20 @@ def stoppable(how_to_go_on: str) -> Iterator[None]:
         how_to_go_on: what the sentence says after "stopped; ".
 
     Raises:
-        SystemExit: with status 130 (Ctrl-C) or 143 (SIGTERM).
+        SystemExit: with status 130, as shells have it.
 
     Example:
         >>> with stoppable("the same command goes on from there"):
         ...     print("at work")
         at work
     """
-
-    def terminate(number, frame):
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
+    # Batch systems send SIGTERM.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print(f"\nqsel: stopped; {how_to_go_on}", file=sys.stderr, flush=True)
-        raise SystemExit(143 if isinstance(stop, _Terminated) else 130) from None
+        raise SystemExit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -145,80 +142,33 @@ def _gpus() -> list[str]:
 
 
 class _Progress:
-    """What is done, what runs, and how long the rest will take, on standard error.
+    """In a terminal a bar of all epochs; everywhere a line for each job that ended.
 
-    A terminal has a line that changes; a file gets one a minute. Both get one for each
-    job that ended.
+    What earlier sessions did moves the bar, and does not shorten the time left.
     """
 
     def __init__(self, title: str, jobs: Sequence[Job]):
-        self.title, self.jobs = title, jobs
-        self.running: dict[Job, int | None] = {}  # its epochs that are done, if known
-        self.starts: dict[Job, float] = {}
-        self.ended: set[Job] = set()
-        self.worked = 0  # in this session: epochs, and one more for each job
-        self.began = self.told = time.monotonic()
-        self.lock = threading.RLock()
-        self.terminal = sys.stderr.isatty()
-
-    def start(self, job: Job) -> None:
-        with self.lock:
-            self.running[job] = None if job.epochs else 0
-            self.starts[job] = time.monotonic()
-            self.tell()
+        self.reached: dict[Job, int] = {}
+        self.lock = threading.Lock()
+        total = sum(job.epochs + 1 for job in jobs)
+        self.bar = tqdm(desc=title, total=total, disable=None, smoothing=0)
 
     def follow(self, job: Job, text: str) -> None:
         """Read the epoch from a training's bar, which shows the one that goes on."""
+        if found := re.findall(r"epoch=(\d+)", text):
+            self._move(job, int(found[-1]) - 1)
+
+    def end(self, job: Job, note: str) -> None:
+        """Move on to the next job, and say how this one ended."""
+        self._move(job, job.epochs + 1)
+        tqdm.write(f"{job.name}: {note}", file=sys.stderr)
+
+    def _move(self, job: Job, epoch: int) -> None:
+        if self.bar.disable:
+            return
         with self.lock:
-            if found := re.findall(r"epoch=(\d+)", text):
-                self._reached(job, int(found[-1]) - 1)
-                self.tell()
-
-    def end(self, job: Job, note: str | None, failed: bool = False) -> None:
-        """A job's process is gone; without a note, another driver has the job.
-
-        Of one that failed the note is the reason.
-        """
-        with self.lock:
-            if note is not None and self.running[job] is not None and not failed:
-                self._reached(job, job.epochs)
-                self.worked += 1
-            del self.running[job]
-            if note is not None:
-                self.ended.add(job)
-                seconds = time.monotonic() - self.starts[job]
-                took = f"{seconds:.0f} s"
-                words = f"failed after {took}: {note}" if failed else f"{note}, {took}"
-                self._write(f"{job.name}: {words}")
-                self.tell(now=True)
-
-    def _reached(self, job: Job, epoch: int) -> None:
-        before = self.running[job]
-        if before is not None:  # the first that is seen may be far on: a resumed run
-            self.worked += epoch - before
-        self.running[job] = epoch
-
-    def tell(self, now: bool = False) -> None:
-        if self.terminal:
-            end = "\n" if len(self.ended) == len(self.jobs) else ""
-            print(f"\r\x1b[K{self.status()}", end=end, file=sys.stderr, flush=True)
-        elif now or time.monotonic() - self.told > 60:
-            self.told = time.monotonic()
-            self._write(self.status())
-
-    def status(self) -> str:
-        left = sum(job.epochs + 1 for job in self.jobs if job not in self.ended)
-        left -= sum(epoch or 0 for epoch in self.running.values())
-        words = [f"{self.title}: {len(self.ended)} of {len(self.jobs)}"]
-        if left and self.worked:
-            minutes = (time.monotonic() - self.began) / self.worked * left / 60
-            words.append(f"{minutes:.0f} min left" if minutes > 1 else "a minute left")
-        words += [
-            f"{job.name} epoch {epoch + 1}/{job.epochs}"
-            for job, epoch in self.running.items()
-            if job.epochs and epoch is not None
-        ]
-        return ", ".join(words)
-
-    def _write(self, line: str) -> None:
-        print("\r\x1b[K" * self.terminal + line, file=sys.stderr, flush=True)
+            step = epoch - self.reached.get(job, 0)
+            if job.epochs and job not in self.reached:  # another session's work
+                self.bar.initial += step
+            self.reached[job] = epoch
+            self.bar.update(step)

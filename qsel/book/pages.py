@@ -33,8 +33,8 @@ def fingerprint(
     """What a page depends on, in parts, so that a stale one can say why.
 
     Returns:
-        "cells": their sources. "drawing": the statements of the modules that draw for
-        them. "answers": ``qsel.experiments.record.RESULTS_VERSION``. "parameters".
+        "cells": their sources, captions and tags. "drawing": the statements of the
+        modules that draw for them. "answers": the results version. "parameters".
         "data": the data set. "versions": of the packages that compute or draw.
         "results": what lies under results/, if the cells read that, and the records of
         ``make bench``, if they show those. "runs": the run records. All but
@@ -47,13 +47,13 @@ def fingerprint(
     if re.search(r"\b(performance|timings)\b", code):
         results += sorted((root / "benchmarks" / "results").glob("*.json"))
     data = parameters.get("data")
-    with PARSING:
-        drawing = _drawing(code)
+    # papermill gives every cell tags, if only none.
+    shown_with = [{k: v for k, v in c.metadata.items() if v} for c in cells]
     return {
-        "cells": _digest(*(cell.source for cell in cells)),
-        "drawing": _digest(*sorted(drawing)),
+        "cells": _digest(*(cell.source for cell in cells), _as_json(shown_with)),
+        "drawing": _digest(*_drawing(code)),
         "answers": str(RESULTS_VERSION),
-        "parameters": _digest(json.dumps(shown(parameters), sort_keys=True)),
+        "parameters": _digest(_as_json(shown(parameters))),
         "data": _data_fingerprint(data) if data else "",
         "versions": _versions(),
         "results": digest_of(results),
@@ -61,28 +61,9 @@ def fingerprint(
     }
 
 
-def stored_fingerprint(page: Path) -> dict[str, str]:
-    """The fingerprint of what a page was executed from; empty if it has none."""
-    parts = _metadata(page).get("fingerprint")
-    return dict(parts) if isinstance(parts, dict) else {}
-
-
-def stored_parameters(page: Path) -> dict:
-    """The parameters that a page was executed with, as it shows them.
-
-    Raises:
-        ValueError: the page's cell of parameters has others.
-    """
-    parameters = dict(_metadata(page).get("parameters", {}))
-    cells = [
-        sorted(cell.source.splitlines())
-        for cell in nbformat.read(page, as_version=4).cells
-        if "injected-parameters" in cell.metadata.get("tags", [])
-    ]
-    expected = sorted(_as_cell(parameters).splitlines())  # JSON keeps no order
-    if cells != [expected] * bool(parameters):
-        raise ValueError(f"its parameters are no longer {parameters}")
-    return parameters
+def executed_from(page: Path) -> dict[str, dict]:
+    """The "fingerprint" and the "parameters" of an executed page; else empty."""
+    return nbformat.read(page, as_version=4).metadata.get("qsel", {})
 
 
 def shown(parameters: dict) -> dict:
@@ -100,29 +81,11 @@ def tidy(notebook: nbformat.NotebookNode, parameters: dict) -> None:
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = ["injected-parameters", "remove-input"]
-            cell.source = _as_cell(parameters)
+            lines = [f"{name} = {value!r}" for name, value in parameters.items()]
+            cell.source = "\n".join(["# Parameters", *lines])
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     _number_tables(notebook)
-
-
-def dress(page: Path, notebook: Path) -> None:
-    """Give a page the captions, alt texts and tags that its notebook has by now.
-
-    They change nothing that is computed, so a page is not executed again for them.
-
-    Args:
-        page: executed from cells with the same sources.
-        notebook: those cells.
-    """
-    executed = nbformat.read(page, as_version=4)
-    kept = _cells(executed)
-    now = [cell.metadata for cell in _cells(nbformat.read(notebook, as_version=4))]
-    if now != [cell.metadata for cell in kept]:
-        for cell, metadata in zip(kept, now, strict=True):
-            cell.metadata = metadata
-        with written_whole(page) as unfinished:
-            nbformat.write(executed, unfinished)
 
 
 def write_not_executed(notebook: Path, page: Path, reason: str) -> None:
@@ -145,8 +108,7 @@ def write_not_executed(notebook: Path, page: Path, reason: str) -> None:
     words = (
         f":::{{error}}\nThis page could not be executed:\n\n~~~text\n{line}\n~~~\n:::"
     )
-    said = nbformat.v4.new_markdown_cell(words)
-    said["id"] = "not-executed"
+    said = nbformat.v4.new_markdown_cell(words, id="not-executed")
     written.cells.insert(1, said)  # behind the title
     with written_whole(page) as unfinished:
         nbformat.write(written, unfinished)
@@ -176,82 +138,40 @@ def _number_tables(notebook: nbformat.NotebookNode) -> None:
                 data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}", number, html)
 
 
-def _as_cell(parameters: dict) -> str:
-    lines = [f"{name} = {value!r}" for name, value in parameters.items()]
-    return "\n".join(["# Parameters", *lines])
+def _as_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
-def _metadata(page: Path) -> dict:
-    return nbformat.read(page, as_version=4).metadata.get("qsel", {})
-
-
-def _drawing(code: str) -> set[str]:
-    """The statements of all modules that draw for some cells.
-
-    Comments, docstrings, imports, names of files and the order of statements are left
-    out: a function that moves to another module draws the same.
-    """
+def _drawing(code: str) -> list[str]:
+    """The statements of all modules that draw for some cells, without words on them."""
     # A line for the notebook itself (% or !) draws nothing.
     cells = re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.MULTILINE)
-    left, seen, statements = _drawing_modules(ast.parse(cells)), set(), set()
-    while left:
-        path = left.pop()
-        seen.add(path)
-        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        left |= _drawing_modules(tree) - seen
-        tree = _Unqualified(tree).visit(tree)
-        statements |= {ast.unparse(statement) for statement in tree.body}
-    return statements
+    statements: dict[Path, str] = {}
+    with PARSING:
+        left = _drawing_modules(ast.parse(cells))
+        while left:
+            path = left.pop()
+            tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+            statements[path] = ast.unparse(tree)
+            left |= _drawing_modules(tree) - statements.keys()
+    return sorted(statements.values())
 
 
 def _drawing_modules(tree: ast.Module) -> set[Path]:
-    """The files of the drawing modules that are imported; of a folder all its files."""
-    names = {
-        name for full in _imported(tree) for name in (full, full.rpartition(".")[0])
-    }
-    return {
-        path for name in names if DRAWING.match(name) for path in _module_files(name)
-    }
-
-
-def _module_files(name: str) -> list[Path]:
-    """The files of a module of this package; none if the name is of something else."""
-    path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
-    # A folder is what it has itself; exercises find their judges by name.
-    inside = "*.py" if path.name == "exercises" else "__init__.py"
-    return [*path.glob(inside), *path.parent.glob(f"{path.name}.py")]
-
-
-def _imported(tree: ast.Module) -> dict[str, str]:
-    """The full name of all that is imported → what the module calls it."""
-    found = {}
+    """The files of the drawing modules that are imported; of exercises all of them."""
+    names = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            for alias in node.names:
-                found[start + alias.name] = alias.asname or alias.name
-    return found
-
-
-class _Unqualified(ast.NodeTransformer):
-    """Leaves out imports, and the names of the package's modules in front of others."""
-
-    def __init__(self, tree: ast.Module):
-        self.modules = {
-            name
-            for full, name in _imported(tree).items()
-            if full.startswith("qsel.") and _module_files(full)
-        }
-
-    def visit_Import(self, node: ast.Import) -> None:
-        return None
-
-    visit_ImportFrom = visit_Import
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if isinstance(node.value, ast.Name) and node.value.id in self.modules:
-            return ast.Name(node.attr)
-        return self.generic_visit(node)
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    files = set()
+    for name in filter(DRAWING.match, names):
+        path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
+        # Exercises find their judges by name.
+        inside = "*.py" if path.name == "exercises" else "__init__.py"
+        files |= {*path.glob(inside), *path.parent.glob(f"{path.name}.py")}
+    return files
 
 
 @cache

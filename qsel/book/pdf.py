@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from html import unescape
 from pathlib import Path
@@ -16,12 +15,11 @@ from pathlib import Path
 import yaml
 
 from qsel import __version__
-from qsel.book.build import BookError
+from qsel.book.build import BookError, render
 from qsel.data.files import written_whole
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOME = "book/index.html"
-PATIENCE = 1800  # seconds for the print; on an idle machine it takes about one minute
 ARTICLE = '<article class="bd-article">'
 CHAPTER = '<span id="document-'  # Sphinx puts it before each chapter but the first
 PAGE = """\
@@ -47,6 +45,9 @@ PAGE = """\
 """
 FLAGS = (
     "--headless",
+    # Root, and whoever is in a container, may have no sandbox. The page is our own, and
+    # the browser reaches no other host.
+    "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
@@ -86,11 +87,7 @@ def pdf(source: Path, root: Path) -> Path:
             is kept then.
     """
     program, out = browser(), root / "_build" / "qsel.pdf"
-    site = root / "_build" / "singlehtml"
-    renderer = Path(sys.executable).with_name("jupyter-book")  # of this environment
-    words = [renderer, "build", source, "--path-output", root, "--builder", site.name]
-    if subprocess.run([*map(str, words), "--quiet"]).returncode:
-        raise BookError("the book could not be rendered; the reason stands above")
+    site = render(source, root, builder="singlehtml")
     page = site / "book.html"
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     rendered = (site / HOME).read_text(encoding="utf-8")
@@ -98,20 +95,7 @@ def pdf(source: Path, root: Path) -> Path:
     with written_whole(out) as printed:
         words = [program, *FLAGS, f"--user-data-dir={site.absolute() / 'profile'}"]
         words += [f"--print-to-pdf={printed}", page.absolute().as_uri()]
-        try:
-            # Root, and whoever is in a container, may have no sandbox. The page is our
-            # own, and the browser reaches no other host.
-            for more in ([], ["--no-sandbox"]):
-                done = subprocess.run(
-                    [*words, *more], capture_output=True, text=True, timeout=PATIENCE
-                )
-                if printed.is_file() or "sandbox" not in done.stderr.lower():
-                    break
-        except subprocess.TimeoutExpired as error:
-            raise BookError(
-                f"{program} printed nothing in {PATIENCE} seconds; try again on a "
-                "machine that has less to do"
-            ) from error
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode or not printed.is_file():
             raise BookError(f"{program} printed nothing:\n{done.stderr[-2000:]}")
     return out

@@ -16,7 +16,6 @@ from qsel.data.files import made
 
 BRANCH = "colab"
 COLAB = "https://colab.research.google.com"
-MAIN = "main"
 TAG = "install"
 CELL = """# On Colab this fetches the book's repository and installs what it needs.
 !git clone --quiet --depth 1 {repository} {name}
@@ -45,46 +44,18 @@ def checked(repository: str) -> str:
 def config(root: Path, repository: str) -> Path:
     """Write ``_build/_config.yml``: the book's own, with buttons to its repository."""
     settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    settings["repository"] = {
-        "url": checked(repository),
-        "path_to_book": "",
-        "branch": MAIN,
-    }
+    # The theme knows one branch for all of its buttons: that of the Colab notebooks.
+    settings["repository"] = {"url": checked(repository), "branch": BRANCH}
     settings["launch_buttons"] = {"colab_url": COLAB}
-    for button in ("repository", "issues", "edit_page"):
-        settings["html"][f"use_{button}_button"] = True
-    options = settings["sphinx"]["config"]["html_theme_options"]
-    options["use_source_button"] = True  # Jupyter Book hands on only the other three
+    settings["html"] |= {"use_repository_button": True, "use_issues_button": True}
     written = root / "_build" / "_config.yml"
     written.parent.mkdir(parents=True, exist_ok=True)
     written.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     return written
 
 
-def lead_to_branch(site: Path, repository: str) -> int:
-    """Have the Colab buttons of a rendered book lead to ``BRANCH``.
-
-    The theme knows one branch for all of its buttons: the one with the sources.
-
-    Returns:
-        how many pages have such a button.
-    """
-    owner_and_name = checked(repository).removeprefix("https://github.com/")
-    start = f"{COLAB}/github/{owner_and_name}/blob/"
-    pages = 0
-    for page in site.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        if f"{start}{MAIN}/" in text:
-            text = text.replace(f"{start}{MAIN}/", f"{start}{BRANCH}/")
-            page.write_text(text, encoding="utf-8")
-            pages += 1
-    return pages
-
-
 def for_colab(root: Path, repository: str, out: Path) -> list[Path]:
     """Copy every notebook to ``out/notebooks``, with the cell that installs in front.
-
-    A notebook that has such a cell gets it anew, so there is never a second one.
 
     Raises:
         BookError: no notebooks there, or they would be written over.
@@ -100,12 +71,7 @@ def for_colab(root: Path, repository: str, out: Path) -> list[Path]:
     for path in sorted(own.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         cell = nbformat.v4.new_code_cell(source, id=TAG, metadata={"tags": [TAG]})
-        others = [
-            c
-            for c in notebook.cells
-            if TAG not in c.get("metadata", {}).get("tags", [])
-        ]
-        notebook.cells = [cell, *others]
+        notebook.cells.insert(0, cell)
         copies.append(folder / path.name)
         nbformat.write(notebook, copies[-1])
     return copies

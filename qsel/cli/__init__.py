@@ -1,8 +1,9 @@
 """The command line; `qsel --help` lists the commands."""
 
+import io
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -19,9 +20,9 @@ from qsel.cli.options import (
     Workers,
     pairs,
     print_metrics,
+    report_failures,
 )
 from qsel.cli.runs import repeat
-from qsel.cli.terminal import how_to_install, in_plain_letters, refuse_empty
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,18 +52,13 @@ def train(
             "below runs/single, named after data, preset, method and seed."
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            help="Go on from the last checkpoint of an unfinished run, or start it "
-            "anew. A finished run stays as it is."
-        ),
-    ] = True,
     workers: Workers = None,
 ) -> None:
     """Train one network and record the run.
 
-    A finished run is not repeated; an interrupted one goes on from its last epoch.
+    A finished run is not repeated; an interrupted one goes on from its last epoch. To
+    start anew, remove its folder.
+
     Under torchrun its processes train together: `torchrun --nproc-per-node 4 -m qsel
     train …`.
 
@@ -81,9 +77,8 @@ def train(
     wanted = config.preset(preset, method).with_settings(
         {**pairs(settings), "seed": seed}
     )
-    again = "the same command" + ("" if resume else ", without --no-resume,")
     with ExitStack() as held:
-        held.enter_context(stoppable(f"{again} goes on from the last epoch"))
+        held.enter_context(stoppable("the same command goes on from the last epoch"))
         processes = held.enter_context(distributed.joined())
         leads = processes.rank == 0
         with processes.first():  # it fills the caches that the others read
@@ -92,8 +87,6 @@ def train(
             loaded = load(data)
             if leads:
                 held.enter_context(alone_at(out, out / "lock"))
-                for checkpoint in experiment.checkpoints(out) if not resume else ():
-                    checkpoint.unlink()
         setup = experiment.Setup(loaded, source_name(data), preset, wanted)
         record = experiment.run(setup, out, workers=workers, processes=processes)
     if leads:
@@ -172,23 +165,14 @@ def table1(
             data,
             runs,
             seeds=[seed] if seed is not None else range(seeds) if seeds else None,
-            rows=[row.strip() for row in rows.split(",")] if rows else None,
+            rows=None if rows is None else rows.replace(" ", "").split(","),
             settings=pairs(settings),
             at_once=jobs,
         )
     folder = table.run_folder(runs, data, preset, "random", 0).parent
-    try:
-        print(table.summary(table.gather(folder)).to_string())
-    finally:
-        if failed:
-            names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
-            count = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
-            print(
-                f"qsel: {count} failed; the reasons stand above:{names}",
-                file=sys.stderr,
-            )
+    print(table.summary(table.gather(folder)).to_string())
     if failed:
-        raise typer.Exit(1)
+        report_failures(failed)
 
 
 @app.command()
@@ -215,7 +199,7 @@ def ablations(
     from qsel.experiments import ablations as switches
     from qsel.experiments import table1 as table
 
-    chosen = [name.strip() for name in names.split(",")] if names else None
+    chosen = None if names is None else names.replace(" ", "").split(",")
     with stoppable("the same command goes on from the last epoch"):
         switches.run(data, preset, runs, seeds, chosen, pairs(settings), workers)
     base = table.run_folder(runs, data, preset, "random", 0).parent
@@ -289,16 +273,19 @@ for command in (repeat, commands.book, commands.colab, commands.exercises):
 def main() -> None:
     """Run the command line; a mistake in the input is one sentence, not a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        in_plain_letters(stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # letters that a terminal lacks
     try:
-        refuse_empty(sys.argv[1:])
+        if "" in sys.argv[1:]:
+            raise ValueError("an argument is empty; give a value or leave it out")
         app()
     except ModuleNotFoundError as error:
-        _end(how_to_install(error.name))
+        print(
+            f"qsel: the package {error.name} is missing; pip install "
+            "'qsel[book,faiss]' brings all that any command needs",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (ValueError, RuntimeError, OSError) as error:
-        _end(error)
-
-
-def _end(reason: object) -> NoReturn:
-    print(f"qsel: {reason}", file=sys.stderr)
-    sys.exit(2)
+        print(f"qsel: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qsel.cli.options import Data, Jobs, Preset
+from qsel.cli.options import Data, Jobs, Preset, report_failures
 
 
 def book(
@@ -75,21 +75,13 @@ def book(
     with stoppable("the same command goes on from what is done"):
         if not stored:
             failed = build.execute_all(root, preset, data, seeds, store, jobs)
-        page = build.render(source, root, strict, config)
-    if repository:
-        public.lead_to_branch(page.parent, repository)
-    print(f"the book: {page.as_uri()}")
+        site = build.render(source, root, strict, config)
+    print(f"the book: {(site / 'index.html').as_uri()}")
     if pdf:
         print(f"on paper: {printed.pdf(source, root).as_uri()}")
     if failed:
-        names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
         kept = "; nothing was stored" if store else ""
-        print(
-            f"qsel: {len(failed)} notebooks could not be executed, their pages say so"
-            f"{kept}; the reasons stand above:{names}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+        report_failures(failed, f", as the pages say{kept}")
 
 
 def colab(

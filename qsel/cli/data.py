@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from qsel.cli.options import Data, Workers
+from qsel.cli.options import Data
 
 
 def data_command(
@@ -17,7 +17,6 @@ def data_command(
     check: Annotated[
         bool, typer.Option(help="Decode every image, and name those that cannot be.")
     ] = False,
-    workers: Workers = None,
 ) -> None:
     """Describe a data set: classes, images, what can be a reference.
 
@@ -43,7 +42,7 @@ def data_command(
     for line in shortcomings(split):
         print(f"  {line}")
     if check:
-        check_images(split.train, split.test, workers=workers)
+        check_images(split.train, split.test)
         print("  every image can be decoded")
     if sheet:
         save_sheet(contact_sheet(split.train), sheet)

@@ -55,7 +55,7 @@ def evaluate(
         )
     source = data or _source(record, run)
     setup = Setup(load(source), source_name(source), record.preset, wanted)
-    warning = _on_trained_classes(record, setup.data, run)
+    warning = _on_trained_classes(record, setup.data)
     if warning and not seen:
         raise ValueError(f"{warning}; give --seen to report them all the same")
     model, _, inputs = trained.load_model(setup, run, workers=workers)
@@ -93,18 +93,9 @@ def _source(record: "Record", run: Path) -> str:
     return source
 
 
-def _on_trained_classes(record: "Record", data: "ZeroShot", run: Path) -> str | None:
+def _on_trained_classes(record: "Record", data: "ZeroShot") -> str | None:
     """A sentence if the network knows classes that it is to be tested on."""
-    from qsel.experiments.trained import trained_classes
-
-    known = trained_classes(record, data)
-    if known is None:
-        return (
-            f"{run / 'record.json'} is of an older version that named no classes, and "
-            f"its training images are not those of {data.name}: whether the classes "
-            "to be tested were trained on cannot be known"
-        )
-    if known:
-        total = len(data.test.hierarchy.fine_names)
-        return f"{len(known)} of the {total} classes to be tested were trained on"
+    tested = {*data.test.hierarchy.fine_names}
+    if known := tested & {*record.data.get("trained on", ())}:
+        return f"{len(known)} of the {len(tested)} classes to be tested were trained on"
     return None

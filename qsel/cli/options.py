@@ -1,5 +1,6 @@
 """The commands, and the options and outputs that they share."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,7 +27,8 @@ Method = Annotated[
     str,
     typer.Option(
         help=f"A row of Table 1: {', '.join(row_names.RIVALS)}; by quadruplets "
-        f"{', '.join(row_names.QUADRUPLETS)}; without training "
+        f"{', '.join(row_names.QUADRUPLETS)}; by rules that are not the paper's "
+        f"{', '.join(row_names.VARIANTS)}; without training "
         f"{', '.join(row_names.UNTRAINED)}."
     ),
 ]
@@ -91,3 +93,11 @@ def print_metrics(rows: dict[str, dict[str, float]]) -> None:
     for name, metrics in rows.items():
         values = "  ".join(f"{key} {100 * value:.2f}" for key, value in metrics.items())
         print(f"{name:>8}  {values}")
+
+
+def report_failures(failed: list[str], note: str = "") -> None:
+    """Name what failed, by the first line of each text, and end with status 1."""
+    names = "".join(f"\n  {text.splitlines()[0]}" for text in failed)
+    words = f"qsel: {len(failed)} failed{note}; the reasons stand above:{names}"
+    print(words, file=sys.stderr)
+    raise typer.Exit(1)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from qsel.cli.options import print_metrics
+
 
 def repeat(
     record: Annotated[Path, typer.Argument(help="A run's record.json.")],
@@ -31,9 +33,5 @@ def repeat(
 
     with stoppable("nothing was written"):
         again = run_again(record, data, trust)
-    for name, metrics in (
-        ("recorded", Record.load(record).metrics),
-        ("again", again.metrics),
-    ):
-        values = "  ".join(f"{key} {100 * value:.2f}" for key, value in metrics.items())
-        print(f"{name:>8}  {values}")
+    recorded = Record.load(record).metrics
+    print_metrics({"recorded": recorded, "again": again.metrics})

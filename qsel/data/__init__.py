@@ -2,7 +2,7 @@
 
 import inspect
 import os
-import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -30,8 +30,7 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     Args:
         source: "synthcars" (drawn by the package), or a folder: Stanford Cars 196 in
             either of its layouts, or your own ``coarse/fine/image.jpg``. Options may
-            follow a question mark: "cars?parts=train&coarse=body9". A question mark
-            in the folder's own name may be written as %3F.
+            follow a question mark: "cars?parts=train&coarse=body9".
         options: handed to ``synthcars``, ``cars196`` or ``folder``.
 
     Raises:
@@ -44,8 +43,7 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
     if source == "synthcars":
         from qsel.data.synthcars import synthcars
 
-        _check_options(synthcars, options)
-        return synthcars(**options)
+        return synthcars(**_typed(synthcars, options))
     from qsel.data.cars196 import cars196, is_cars196
     from qsel.data.folder import folder
 
@@ -57,8 +55,7 @@ def load(source: str | os.PathLike, **options) -> ZeroShot:
             "196, or a folder of images as coarse/fine/image.jpg"
         )
     loader = cars196 if is_cars196(source) else folder
-    _check_options(loader, options)
-    return loader(source, **options)
+    return loader(source, **_typed(loader, options))
 
 
 def validation_of(source: str | os.PathLike) -> ZeroShot:
@@ -80,30 +77,25 @@ def validation_of(source: str | os.PathLike) -> ZeroShot:
     data = load(source)
     path, options = split_source(source)
     if path != "synthcars":
-        return validation(data.train, make if is_cars196(path) else None)
-    options["seed"] = options.get("seed", 0) + 1
+        names = data.train.hierarchy.fine_names
+        return validation(data.train, [*map(make, names)] if is_cars196(path) else None)
+    options["seed"] = int(options.get("seed", 0)) + 1
     how = f"held out: the test half of the drawing with seed={options['seed']}"
     other = load(path, **options)
     return ZeroShot(f"{data.train.name} validation", data.train, other.test, (), (how,))
 
 
-def split_source(source: str | os.PathLike) -> tuple[str, dict[str, object]]:
+def split_source(source: str | os.PathLike) -> tuple[str, dict[str, str]]:
     """The part before the question mark, and the options after it.
-
-    Numbers are read as numbers; ``parts`` may hold several, with commas. Where a folder
-    has a question mark in its name, the options begin after the next one.
 
     Example:
         >>> split_source("cars?parts=train,test&seed=1")
-        ('cars', {'parts': ('train', 'test'), 'seed': 1})
+        ('cars', {'parts': 'train,test', 'seed': '1'})
     """
-    path, query = _halves(source)
-    options: dict[str, object] = {}
-    for name, text in _pairs(query):
-        options[name] = text if name == "test" else _number(text)
-        if name == "parts":
-            options[name] = tuple(text.split(","))
-    return path, options
+    # not every shell expands ~ after DATA=
+    path, _, query = os.path.expanduser(os.fspath(source)).partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    return path, {name: unquote(text) for name, _, text in pairs}
 
 
 def source_name(source: str | os.PathLike) -> str:
@@ -117,20 +109,17 @@ def source_name(source: str | os.PathLike) -> str:
         >>> source_name("birds?test=/somewhere/unseen.txt&seed=1")
         'birds?test=unseen.txt&seed=1'
     """
-    path, query = _halves(source)
-    name = path
-    if path != "synthcars":
-        name = Path(path).resolve().name.replace("?", "%3F")
-    options = query.split("&") if query else []
-    for i, option in enumerate(options):
-        if option.startswith("test="):
-            options[i] = f"test={quote(_without_folders(option[5:], path))}"
-    return name + ("?" + "&".join(options) if options else "")
+    path, options = split_source(source)
+    name = path if path == "synthcars" else Path(path).resolve().name
+    if "test" in options:
+        options["test"] = _without_folders(options["test"], path)
+    query = "&".join(f"{key}={quote(text, ',/')}" for key, text in options.items())
+    return f"{name}?{query}" if query else name
 
 
 def _without_folders(written: str, root: str) -> str:
     """A file's path from ``root`` on; of one that lies elsewhere the name alone."""
-    file = Path(unquote(written)).expanduser()
+    file = Path(written).expanduser()
     inside = Path(os.path.normpath(Path(root, file).absolute()))
     try:
         return inside.relative_to(Path(root).absolute()).as_posix()
@@ -138,53 +127,25 @@ def _without_folders(written: str, root: str) -> str:
         return file.name
 
 
-def _halves(source: str | os.PathLike) -> tuple[str, str]:
-    """Path and options; a folder that is there decides which "?" parts them."""
-    # not every shell expands ~ after DATA=
-    text = os.path.expanduser(os.fspath(source))
-    path, query = text, ""
-    while "?" in path and not os.path.isdir(path):
-        path, _, end = path.rpartition("?")
-        query = f"{end}?{query}" if query else end
-    if not os.path.isdir(path):
-        path, _, query = text.partition("?")
-    if "%3F" in path.upper() and not os.path.isdir(path):
-        path = re.sub("%3f", "?", path, flags=re.IGNORECASE)
-    return path, query
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    halves = [pair.partition("=") for pair in query.split("&") if pair]
-    return [(unquote(name), unquote(text)) for name, _, text in halves]
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _check_options(loader, options: dict) -> None:
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(loader).parameters.items()
-        if name != "root"
-    }
-    accepted = list(defaults)
-    for option, value in options.items():
-        if option not in accepted:
+def _typed(loader: Callable, options: dict) -> dict:
+    """The options of a loader; what is written is read as its defaults are."""
+    known = dict(inspect.signature(loader).parameters)
+    known.pop("root", None)
+    typed = dict(options)
+    for name, value in options.items():
+        if name not in known:
             raise DataError(
-                f"{loader.__name__} has no option {option!r}; "
-                f"it has {', '.join(accepted)}"
+                f"{loader.__name__} has no option {name!r}; it has {', '.join(known)}"
             )
-        whole = isinstance(defaults[option], int)
-        if (whole and not isinstance(value, int)) or (
-            isinstance(defaults[option], float) and not isinstance(value, int | float)
-        ):
-            raise DataError(
-                f"{loader.__name__}: {option} is {value!r}; expected a "
-                f"{'whole ' * whole}number"
-            )
+        kind = type(known[name].default)
+        if kind is tuple and isinstance(value, str):
+            typed[name] = tuple(value.split(","))
+        elif kind in (int, float) and isinstance(value, str):
+            try:
+                typed[name] = kind(value)
+            except ValueError:
+                raise DataError(
+                    f"{loader.__name__}: {name} is {value!r}; expected a "
+                    f"{'whole ' * (kind is int)}number"
+                ) from None
+    return typed

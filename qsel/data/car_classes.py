@@ -34,15 +34,8 @@ def car_classes() -> tuple[CarClass, ...]:
     """
     table = Path(__file__).with_name("cars196_classes.csv")
     with table.open(encoding="utf-8", newline="") as lines:
-        return tuple(
-            CarClass(
-                row["name"],
-                row["body9"],
-                int(row["train_images"]),
-                int(row["test_images"]),
-            )
-            for row in csv.DictReader(lines)
-        )
+        _, *rows = csv.reader(lines)
+    return tuple(CarClass(*row[:2], *map(int, row[2:])) for row in rows)
 
 
 def make(name: str) -> str:

@@ -9,7 +9,7 @@ torchvision's::
     stanford_cars/devkit/cars_train_annos.mat, cars_meta.mat
 
 Mirrors nest them, as cars_train/cars_train/*.jpg and car_devkit/devkit/*.mat; that is
-read too, and the tables are found beside the images as well.
+read too, and the tables are found beside the image folders as well.
 
 metric learning's::
 
@@ -35,7 +35,7 @@ from qsel.data.car_classes import car_classes
 from qsel.data.images import DataError, ImageSet
 from qsel.data.pictures import without_unreadable
 from qsel.data.splits import ZeroShot, zero_shot
-from qsel.data.walk import first, is_litter
+from qsel.data.walk import is_litter
 from qsel.hierarchy import Hierarchy
 
 PARTS = ("train", "test")
@@ -47,8 +47,6 @@ WHERE = (
 FOLDER_NAMES = ("stanford_cars", "cars196")
 # Any of these says that a folder is meant to be Stanford Cars, if only half of it
 MARKS = ("cars_train", "cars_test", "devkit", "car_ims", "cars_annos.mat")
-# Where copies keep torchvision's tables
-TABLES = (".", "devkit", "car_devkit", "devkit/devkit", "car_devkit/devkit")
 TABLE_OF = {"train": "cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
 
 
@@ -72,10 +70,15 @@ def cars196(
             on 99-196 and tests on 1-98.
 
     Raises:
-        DataError: a part, table or image that is missing, or anything in them that
-            differs from the data set's known classes and counts.
+        DataError: a part, table or image that is missing, or classes that are not
+            those of the data set.
     """
-    parts = _checked_parts(parts)
+    given = (parts,) if isinstance(parts, str) else tuple(parts)
+    parts = tuple(part for part in PARTS if part in given)  # in the official order
+    if not parts or set(given) - set(PARTS):
+        raise DataError(
+            f"parts is {given}; give ('train', 'test'), ('train',) or ('test',)"
+        )
     if coarse not in COARSE:
         raise DataError(f"coarse is {coarse!r}; give one of {', '.join(COARSE)}")
     if fold not in (1, 2):
@@ -92,16 +95,21 @@ def cars196(
         )
     torchvision = any((base / mark).exists() for mark in MARKS[:3])
     if (base / "car_ims").exists() or not torchvision:
-        paths, classes = _metric_learning_layout(base, parts)
+        labelled = _metric_learning_layout(base, parts)
     else:
-        paths, classes = _torchvision_layout(base, parts)
-    _check_counts(base, classes, parts)
+        labelled = _torchvision_layout(base, parts)
+    paths, classes = zip(*labelled, strict=True)
+    if {*classes} != {*range(1, len(car_classes()) + 1)}:
+        raise DataError(
+            f"{base}: its classes run from {min(classes)} to {max(classes)}; expected "
+            f"images of each from 1 to {len(car_classes())}; {WHERE}"
+        )
     good, bad = without_unreadable(str(base), paths, skip_bad)
     fine_names = tuple(car.name for car in car_classes())
     above = [getattr(car, coarse) for car in car_classes()]
     coarse_names = tuple(dict.fromkeys(above))
     labels = Hierarchy(
-        torch.from_numpy(classes[good] - 1),
+        torch.tensor(classes)[good] - 1,
         torch.tensor([coarse_names.index(name) for name in above]),
         fine_names,
         coarse_names,
@@ -128,69 +136,63 @@ def _find(root: Path) -> Path | None:
     if not root.is_dir():
         return None
     children = [p for p in _inside(root) if p.name.lower() in FOLDER_NAMES]
-    for base in (root, *sorted(children)):
+    for base in (root, *children):
         if any((base / mark).exists() for mark in MARKS):
             return base
     return None
 
 
-def _checked_parts(parts: Iterable[str]) -> tuple[str, ...]:
-    given = (parts,) if isinstance(parts, str) else tuple(parts)
-    if not given or set(given) - set(PARTS):
-        raise DataError(
-            f"parts is {given}; give ('train', 'test'), ('train',) or ('test',)"
-        )
-    return tuple(part for part in PARTS if part in given)  # in the official order
-
-
-def _torchvision_layout(base: Path, parts: tuple[str, ...]):
+def _torchvision_layout(base: Path, parts: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """Every image of the parts with its class, 1 to 196."""
+    labelled = []
     for part in parts:
-        if not (base / f"cars_{part}").is_dir():
-            raise _part_absent(base, base / f"cars_{part}", part)
-    names = _table(base, "cars_meta.mat")
-    joint = base / "cars_annos.mat"  # holds the class names too
-    _check_names(names if names.exists() or not joint.exists() else joint)
-    paths, classes = [], []
-    for part in parts:
-        table = _table(base, TABLE_OF[part])
-        if not table.is_file():
-            raise _table_absent(base, table, part)
-        names, labels = _read_annotations(table, "fname", "class")
-        names = [str(name) for name in names]
-        images = _innermost(base / f"cars_{part}")
+        images, table = base / f"cars_{part}", _table(base, TABLE_OF[part])
+        for path in (images, table):
+            if not path.exists():
+                raise _absent(base, path, part)
+        _check_names(base)
+        images = _innermost(images)
+        names, classes = _annotations(table, "fname", "class")
         _check_same_files(images, names, table)
-        paths += [images / name for name in names]
-        classes.append(_whole(table, "class", labels, 1, len(car_classes())))
-    return paths, np.concatenate(classes)
+        labelled += zip([images / name for name in names], classes, strict=True)
+    return labelled
+
+
+def _metric_learning_layout(
+    base: Path, parts: tuple[str, ...]
+) -> list[tuple[Path, int]]:
+    """Every image of the parts with its class, 1 to 196."""
+    table, images = base / "cars_annos.mat", base / "car_ims"
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder, but {table.name} is here; {WHERE}")
+    images = _innermost(images)
+    names, *labels = _annotations(table, "relative_im_path", "class", "test")
+    _check_names(base)
+    names = [name.removeprefix("car_ims/") for name in names]
+    _check_same_files(images, names, table)
+    labelled = []
+    for part in parts:
+        rows = [*zip(names, *labels, strict=True)]
+        found = [(images / name, c) for name, c, t in rows if t == (part == "test")]
+        if not found:
+            raise _absent(base, table, part)
+        labelled += found
+    return labelled
 
 
 def _table(base: Path, name: str) -> Path:
-    """Where a table lies; if nowhere, where it belongs."""
-    places = [base / place / name for place in TABLES]
-    usual = base / name if name == TABLE_OF["test"] else base / "devkit" / name
-    return next((path for path in places if path.exists()), usual)
+    """Where a table lies, at most two folders deep; if nowhere, where it belongs."""
+    places = (path for deep in ("", "*/", "*/*/") for path in base.glob(deep + name))
+    return next(places, base / "devkit" / name)
 
 
-def _table_absent(base: Path, table: Path, part: str) -> DataError:
+def _absent(base: Path, path: Path, part: str) -> DataError:
     other = PARTS[1 - PARTS.index(part)]
-    without = ""
-    if _table(base, TABLE_OF[other]).is_file():
-        without = f"go without it by --data {_shell(base, other)}, or "
-    beside = ""
-    if (base / "cars_annos.mat").exists():
-        beside = (
-            "; cars_annos.mat cannot stand for it, because it numbers the images of "
-            "both parts together"
-        )
+    source = shlex.quote(f"{base}?parts={other}")
     return DataError(
-        f"{table}: no such file, but it holds the labels of the official {part} part; "
-        f"{without}{WHERE}{beside}"
+        f"{path}: the official {part} part is not here, or not its labels; go without "
+        f"it by --data {source}, or {WHERE}"
     )
-
-
-def _shell(base: Path, part: str) -> str:
-    """What a shell takes as the data set with one part alone."""
-    return shlex.quote(f"{base}?parts={part}")
 
 
 def _innermost(folder: Path) -> Path:
@@ -201,7 +203,7 @@ def _innermost(folder: Path) -> Path:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """What a folder holds, without litter."""
+    """What a folder holds, without litter, sorted."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -213,75 +215,36 @@ def _inside(folder: Path) -> list[Path]:
     ]
 
 
-def _metric_learning_layout(base: Path, parts: tuple[str, ...]):
-    table, images = base / "cars_annos.mat", base / "car_ims"
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder, but {table.name} is here; {WHERE}")
-    images = _innermost(images)
-    _check_names(table)
-    names, labels, test = _read_annotations(table, "relative_im_path", "class", "test")
-    names = [str(name).removeprefix("car_ims/") for name in names]
-    _check_same_files(images, names, table)
-    classes = _whole(table, "class", labels, 1, len(car_classes()))
-    is_test = _whole(table, "test", test, 0, 1)
-    rows = []
-    for part in parts:
-        rows += np.flatnonzero(is_test == (part == "test")).tolist()
-        if (part == "test") not in is_test:
-            raise _part_absent(base, table, part)
-    return [images / names[row] for row in rows], classes[rows]
-
-
-def _part_absent(base: Path, path: Path, part: str) -> DataError:
-    other = PARTS[1 - PARTS.index(part)]
-    return DataError(
-        f"{path}: the official {part} part is not here; go without it by --data "
-        f"{_shell(base, other)}, or {WHERE}"
-    )
-
-
 def _read_mat(path: Path, variable: str) -> np.ndarray:
     from scipy.io import loadmat  # half a second: not before it is needed
 
     if not path.is_file():
         raise DataError(f"{path}: no such file; {WHERE}")
     try:
-        content = loadmat(path, squeeze_me=True)
+        return np.atleast_1d(loadmat(path, squeeze_me=True)[variable])
     except Exception as error:  # scipy raises many types on a broken file
         raise DataError(
-            f"{path}: not a MATLAB table that can be read ({error}); {WHERE}"
+            f"{path}: no MATLAB table of {variable} that can be read ({error}); {WHERE}"
         ) from None
-    if variable not in content:
-        found = ", ".join(k for k in content if not k.startswith("__")) or "nothing"
-        raise DataError(
-            f"{path}: holds {found}, expected {variable!r}; is it the right file?"
-        )
-    return np.atleast_1d(content[variable])
 
 
-def _read_annotations(path: Path, *fields: str) -> list[list]:
+def _annotations(path: Path, name: str, *numbers: str) -> list[list]:
+    """The columns of an annotation table: names of files, and whole numbers."""
     rows = _read_mat(path, "annotations")
-    found = rows.dtype.names or ()
-    for field in fields:
-        if field not in found:
-            raise DataError(
-                f"{path}: annotations have no field {field!r}, only "
-                f"{', '.join(found) or 'plain values'}; is it the right file?"
-            )
-    return [list(rows[field]) for field in fields]
+    try:
+        columns = [[str(value) for value in rows[name]]]
+        return columns + [rows[field].astype(np.int64).tolist() for field in numbers]
+    except (IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected the fields {', '.join([name, *numbers])}, the last of "
+            f"whole numbers ({error}); is it the right file?"
+        ) from None
 
 
-def _whole(path: Path, field: str, values: list, low: int, high: int) -> np.ndarray:
-    for row, value in enumerate(values, start=1):
-        if not (np.isscalar(value) and value in range(low, high + 1)):
-            raise DataError(
-                f"{path}: {field} of row {row} is {value!r}; expected a whole number "
-                f"from {low} to {high}"
-            )
-    return np.array(values, dtype=np.int64)
-
-
-def _check_names(path: Path) -> None:
+def _check_names(base: Path) -> None:
+    path = _table(base, "cars_meta.mat")
+    joint = base / "cars_annos.mat"  # holds the class names too
+    path = path if path.exists() or not joint.exists() else joint
     given = [str(name) for name in _read_mat(path, "class_names")]
     expected = [car.name for car in car_classes()]
     if len(given) != len(expected):
@@ -299,11 +262,6 @@ def _check_names(path: Path) -> None:
 def _check_same_files(images: Path, names: list[str], table: Path) -> None:
     there = {p.name for p in _inside(images)}
     if absent := [name for name in names if name not in there]:
-        if len(absent) == len(names) and there:
-            raise DataError(
-                f"{images}: holds none of the {len(names)} images of {table.name}, but "
-                f"{first(sorted(there))}; move the images directly into it, or {WHERE}"
-            )
         raise DataError(
             f"{images / absent[0]}: {table.name} has a label for it, but there is no "
             f"such image ({len(absent)} of {len(names)} are missing); {WHERE}"
@@ -313,14 +271,3 @@ def _check_same_files(images: Path, names: list[str], table: Path) -> None:
             f"{images / extra[0]}: {table.name} has no label for it ({len(extra)} such "
             "files); take it out of the folder"
         )
-
-
-def _check_counts(base: Path, classes: np.ndarray, parts: tuple[str, ...]) -> None:
-    counts = np.bincount(classes, minlength=len(car_classes()) + 1)[1:].tolist()
-    for number, (car, given) in enumerate(zip(car_classes(), counts, strict=True), 1):
-        expected = sum(getattr(car, f"{part}_images") for part in parts)
-        if given != expected:
-            raise DataError(
-                f"{base}: class {number}, {car.name!r}, has {given} images in the "
-                f"official {' and '.join(parts)} part, expected {expected}; {WHERE}"
-            )

@@ -1,5 +1,6 @@
 """A contact sheet: a few fine classes of a data set, one row each."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -36,16 +37,7 @@ def contact_sheet(
 
     Returns:
         An RGB picture.
-
-    Raises:
-        DataError: a number of rows, columns or pixels below one.
     """
-    asked = dict(
-        fine_classes=fine_classes, images_per_class=images_per_class, tile=tile
-    )
-    for name, value in asked.items():
-        if value < 1:
-            raise DataError(f"{name} is {value}; a contact sheet needs at least 1")
     labels, generator = images.hierarchy, torch.Generator().manual_seed(seed)
     rows = _spread(labels.coarse_of_fine, fine_classes, generator)
     tiles = torch.full((len(rows), images_per_class, 3, tile, tile), 255).byte()
@@ -89,10 +81,10 @@ def _spread(
 ) -> list[int]:
     """So many fine classes, taken in turn from each coarse class, in label order."""
     order = torch.randperm(len(coarse_of_fine), generator=generator).tolist()
-    taken_of_coarse: dict[int, int] = {}
+    above = coarse_of_fine.tolist()
+    taken: Counter[int] = Counter()
     turn = {}
     for fine in order:
-        coarse = int(coarse_of_fine[fine])
-        turn[fine] = taken_of_coarse.get(coarse, 0)
-        taken_of_coarse[coarse] = turn[fine] + 1
+        turn[fine] = taken[above[fine]]
+        taken[above[fine]] += 1
     return sorted(sorted(order, key=turn.__getitem__)[:count])

@@ -1,16 +1,13 @@
 """Quadruplets for embeddings and labels that come from a file."""
 
-import pickle
 import zipfile
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.lib.format import read_array, read_array_header_1_0, read_magic
 from pyarrow.parquet import ParquetFile
 
 from qsel.data.files import check_output, written_whole
@@ -28,8 +25,8 @@ def select_from_file(
 
     Args:
         source: .npz with arrays embeddings (N, D), fine (N,), coarse (N,), or .parquet
-            with columns of those names, a list of numbers in each embedding. Labels
-            may be numbers or names.
+            with columns embedding (lists of numbers), fine, coarse. Labels may be
+            numbers or names.
         out: .csv, .parquet or .npz; columns reference, positive_positive,
             positive_negative, negative, each a row number of the source.
         method: see ``qsel.selection``.
@@ -43,17 +40,10 @@ def select_from_file(
             fit; nothing is written then.
     """
     Rule(method)  # what is wrong with the call is said before the file is read
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed={seed}; expected from 0 to {2**64 - 1}")
     check_output(out, ENDINGS)
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file to read; give another one to write")
     embeddings, fine, coarse = _read(source)
-    if not len(fine) == len(coarse) == len(embeddings):
-        raise ValueError(
-            f"{source} holds {len(embeddings)} embeddings but {len(fine)} fine and "
-            f"{len(coarse)} coarse labels; expected one of each for each embedding"
-        )
     try:
         labels = Hierarchy.from_names(fine, coarse)
         references = labels.references()
@@ -115,30 +105,11 @@ def _read(source: Path) -> tuple[torch.Tensor, list[str], list[str]]:
 def _from_parquet(source: Path) -> list[np.ndarray]:
     with ParquetFile(source) as file:
         names = file.schema_arrow.names
-        embeddings = [name for name in ("embeddings", "embedding") if name in names]
-        if len(embeddings) == 2:
-            raise ValueError("it has both 'embedding' and 'embeddings'; keep one")
-        wanted = [*(embeddings or COLUMNS[:1]), *COLUMNS[1:]]
+        wanted = ["embedding" if "embedding" in names else "embeddings", *COLUMNS[1:]]
         _check_names(names, wanted)
         table = file.read(columns=wanted)
     lists, fine, coarse = (table.column(name).to_pandas().to_numpy() for name in wanted)
-    return [_stacked(lists, wanted[0]), fine, coarse]
-
-
-def _stacked(lists: np.ndarray, name: str) -> np.ndarray:
-    """(N, D) from N lists of D numbers."""
-    if not len(lists):
-        raise ValueError("it has no row")
-    shapes = [np.shape(one) for one in lists]  # () of a list that is missing
-    for row, shape in enumerate(shapes):
-        if len(shape) != 1:
-            raise ValueError(f"row {row} of {name} is no list of numbers")
-        if shape != shapes[0]:
-            raise ValueError(
-                f"row {row} of {name} has {shape[0]} numbers, but row 0 has "
-                f"{shapes[0][0]}; give each as many"
-            )
-    return np.stack(lists)
+    return [np.stack(lists), fine, coarse]
 
 
 def _from_npz(source: Path) -> list[np.ndarray]:
@@ -147,71 +118,18 @@ def _from_npz(source: Path) -> list[np.ndarray]:
             "it is no .npz archive; numpy.savez(path, embeddings=…, fine=…, coarse=…) "
             "writes one"
         )
-    with zipfile.ZipFile(source) as archive:
-        _check_names([name.removesuffix(".npy") for name in archive.namelist()])
-        return [_array(archive, name) for name in COLUMNS]
+    with np.load(source, allow_pickle=False) as archive:
+        _check_names(archive.files, COLUMNS)
+        try:
+            return [archive[name] for name in COLUMNS]
+        except ValueError as error:  # names from pandas are Python objects
+            raise ValueError(
+                f"{error}; save names by fine.astype(str), embeddings by "
+                "numpy.stack(list(embeddings))"
+            ) from None
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(f"{name}.npy") as stream:
-        if read_magic(stream) == (1, 0):
-            shape, _, dtype = read_array_header_1_0(stream)
-            if dtype.hasobject:
-                return _objects(stream, shape, name)
-    with archive.open(f"{name}.npy") as stream:
-        return read_array(stream, allow_pickle=False)
-
-
-def _objects(stream: IO[bytes], shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Names and numbers from an array of Python objects, as pandas' text columns are.
-
-    numpy pickles such arrays, and a pickle can call any function. `_Labels` reads the
-    values and calls none.
-    """
-    try:
-        values = _Labels(stream).load().state[-1]
-        plain = all(type(one) in (str, int, float, bool, type(None)) for one in values)
-    except Exception:
-        plain = False
-    if not plain:
-        rows = name == "embeddings"
-        better = "numpy.stack(list(embeddings))" if rows else f"{name}.astype(str)"
-        raise ValueError(
-            f"its {name} are Python objects, and not all of them names or numbers; "
-            f"save {better}"
-        )
-    return np.array(values, object).reshape(shape)
-
-
-class _Said:
-    """What a pickled array or its type says of itself; nothing is done with it."""
-
-    def __init__(self, *arguments):
-        pass
-
-    def __setstate__(self, state):
-        self.state = state  # of an array: version, shape, type, order, values
-
-
-class _Labels(pickle.Unpickler):
-    """Reads a pickled array of plain values; whatever else it names is refused."""
-
-    def find_class(self, module: str, name: str) -> type[_Said]:
-        """The same harmless class for all that an array's pickle names."""
-        if (module, name) in _OF_AN_ARRAY:
-            return _Said
-        raise pickle.UnpicklingError(f"{module}.{name} is not part of an array")
-
-
-_OF_AN_ARRAY = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
-
-
-def _check_names(names: Sequence[str], wanted: Sequence[str] = COLUMNS) -> None:
+def _check_names(names: Sequence[str], wanted: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in names]:
         raise ValueError(
             f"it has no {missing[0]!r}; it holds {', '.join(names) or 'nothing'}, "

@@ -1,7 +1,9 @@
 """Folders, files written whole or not at all, locks, and caches."""
 
+import atexit
 import errno
 import os
+import shutil
 import tempfile
 import threading
 import warnings
@@ -20,22 +22,36 @@ T = TypeVar("T")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def cache_folder() -> Path:
-    """The folder for what can be made again: QSEL_CACHE, or the user's cache folder.
-
-    Where it cannot be written to, a temporary one that goes when the process ends; a
-    warning says so once.
-    """
-    return _writable(_wanted_folder())
-
-
 def cache_path(name: str) -> Path:
     """Where the file of this name is kept, or will be, in the cache folder.
 
-    A file that is there is read from a folder that cannot be written to, too.
+    That is QSEL_CACHE, or the user's cache folder. A file that is there is read from a
+    folder that cannot be written to, too. New files then go to a temporary folder that
+    goes when the process ends; a warning says so once.
     """
-    there = _wanted_folder() / name
-    return there if os.path.exists(there) else cache_folder() / name
+    folder = Path(os.environ.get("QSEL_CACHE") or user_cache_dir("qsel"))
+    there = folder / name
+    return there if os.path.exists(there) else _writable(folder) / name
+
+
+@cache
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        reason = "permission denied"
+    except OSError as error:
+        reason = first_line(error)
+    instead = Path(tempfile.mkdtemp(prefix="qsel-"))
+    atexit.register(shutil.rmtree, instead, ignore_errors=True)
+    warnings.warn(
+        f"the cache folder {folder} cannot be written to ({reason}); until this "
+        f"process ends {instead} takes its place. Set QSEL_CACHE to a folder that can "
+        "be written, and nothing has to be made twice",
+        stacklevel=3,
+    )
+    return instead
 
 
 def load_or_make(
@@ -101,40 +117,6 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _wanted_folder() -> Path:
-    if named := os.environ.get("QSEL_CACHE"):
-        return Path(named)
-    try:
-        return Path(user_cache_dir("qsel"))
-    except RuntimeError:  # a user without a home
-        return Path(_temporary_folder().name)
-
-
-@cache
-def _writable(folder: Path) -> Path:
-    """The folder itself, or a temporary one; found out, and told, once."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        if error.errno in _FULL:  # what is in there can be read
-            return folder
-        instead = Path(_temporary_folder().name)
-        warnings.warn(
-            f"the cache folder {folder} cannot be written to ({first_line(error)}); "
-            f"until this process ends {instead} takes its place. Set QSEL_CACHE to a "
-            "folder that can be written, and nothing has to be made twice",
-            stacklevel=3,
-        )
-        return instead
-
-
-@cache
-def _temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="qsel-")
-
-
 def made(folder: Path) -> Path:
     """The folder itself, made if need be.
 
@@ -142,18 +124,14 @@ def made(folder: Path) -> Path:
         OSError: there can be none of this name; the path is named.
 
     Example:
-        >>> import tempfile
         >>> made(Path(tempfile.mkdtemp()) / "new").is_dir()
         True
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise OSError(f"{folder} is a file, or lies in one; give a folder") from None
     except OSError as error:
-        reason = os.strerror(error.errno).lower()
         raise OSError(
-            f"the folder {folder} cannot be made: {reason}; give another one"
+            f"the folder {folder} cannot be made: {first_line(error)}; give another one"
         ) from error
     return folder
 
@@ -193,7 +171,6 @@ def written_whole(path: Path) -> Iterator[Path]:
             file is named.
 
     Example:
-        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "greeting.txt"
         >>> with written_whole(path) as unfinished:
         ...     _ = unfinished.write_text("hello")
@@ -207,31 +184,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
-        if reason := _no_room(unfinished, error):
+        # torch says only that it lost its place, which happens where there is no room
+        if getattr(error, "errno", 0) in _FULL or "inline_container" in str(error):
             kept = "the previous one is kept" if path.exists() else "nothing is written"
             raise OSError(
-                f"no room for {path} ({reason}); {kept}: make room and run again"
+                f"no room for {path}; {kept}: make room and run again"
             ) from error
         raise
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _no_room(unfinished: Path, error: Exception) -> str | None:
-    """The system's words if a block failed because the file could not grow.
-
-    torch tells only that a write failed, in a RuntimeError. So the system is asked:
-    can the file be made a little longer?
-    """
-    if not isinstance(error, OSError):
-        try:
-            with unfinished.open("ab", buffering=0) as file:
-                file.write(bytes(2**20))
-                os.fsync(file)
-        except OSError as answer:
-            error = answer
-    full = isinstance(error, OSError) and error.errno in _FULL
-    return os.strerror(error.errno).lower() if full else None
 
 
 @contextmanager
@@ -244,19 +205,15 @@ def locked(path: Path) -> Iterator[bool]:
         Whether this process holds it now.
 
     Example:
-        >>> import tempfile
         >>> with locked(Path(tempfile.mkdtemp()) / "lock") as mine:
         ...     mine
         True
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        lock = FileLock(path).acquire(blocking=False)
     except Timeout:
         yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    else:
+        with lock:
+            yield True

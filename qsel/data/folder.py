@@ -19,8 +19,8 @@ from pathlib import Path
 
 from qsel.data.images import DataError, ImageSet
 from qsel.data.pictures import composed, without_unreadable
-from qsel.data.splits import ZeroShot, split_by_fraction, zero_shot
-from qsel.data.table import TABLE, Labelled, check_classes, from_table, read_classes
+from qsel.data.splits import ZeroShot, check_trainable, split_by_fraction, zero_shot
+from qsel.data.table import TABLE, Labelled, from_table, read_classes
 from qsel.data.walk import first, images_below, refuse, summary
 from qsel.hierarchy import Hierarchy, HierarchyError
 
@@ -28,10 +28,6 @@ from qsel.hierarchy import Hierarchy, HierarchyError
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
 BY_CLASSES = "split=classes"
-TWO_LEVELS = (
-    "put each class below its coarse class, as in coarse/fine/image.jpg, or name both "
-    f"in a table {TABLE} of the columns file, fine, coarse"
-)
 
 
 def folder(
@@ -74,13 +70,8 @@ def folder(
             classes to train on.
     """
     root = Path(root)
-    if not root.is_dir():
-        what = "a file" if root.exists() else "no such folder"
-        raise DataError(f"{root}: {what}; give a folder of coarse/fine/image.jpg")
     if split not in ("own", "classes"):
         raise DataError(f"split is {split!r}; give own or classes")
-    if min_images < 2:
-        raise DataError(f"min_images is {min_images}; a reference needs a P⁺: give 2")
     listed = root / Path(test).expanduser() if test is not None else None
     tested = read_classes(listed, root) if listed else []
     known = [path for path in (root / TABLE, listed) if path]
@@ -92,7 +83,11 @@ def folder(
     labelled = [labelled[i] for i in good]
     own = split == "own" and not tested and any(image.part for image in labelled)
     if own:
-        _refuse_draw(root, test_fraction, seed)
+        if (test_fraction, seed) != (0.5, 0):
+            raise DataError(
+                f"{root}: has its own split into train and test, so test_fraction and "
+                f"seed change nothing; take them away, or add {BY_CLASSES}"
+            )
         labelled = _two_parts(root, labelled, notes)
     try:
         hierarchy = Hierarchy.from_names(
@@ -104,13 +99,17 @@ def folder(
         raise DataError(f"{root}: {error}") from None
     name = root.resolve().name
     images = ImageSet.from_files(name, [image.path for image in labelled], hierarchy)
-    if listed:
-        check_classes(listed, tested, hierarchy.fine_names)
-    elif own:
+    if own:
         tested = [image.fine for image in labelled if image.part == "test"]
+    elif unknown := sorted(set(tested).difference(hierarchy.fine_names)):
+        raise DataError(
+            f"{listed}: {len(unknown)} names are no fine classes of the data: "
+            f"{first([*map(repr, unknown)])}; they are called "
+            f"{first([*map(repr, hierarchy.fine_names)])}"
+        )
     if tested:
         given = zero_shot(images, set(hierarchy.fine_names).difference(tested))
-        _check_trainable(root, given)
+        check_trainable(given, "the train part is too small", "give it more classes")
     else:
         given = split_by_fraction(images, test_fraction, seed)
     if given.test.hierarchy.fine.bincount().max() < 2:
@@ -124,26 +123,28 @@ def folder(
 
 def _from_folders(root: Path, images: list[Path]) -> list[Labelled]:
     below = [path.relative_to(root).parts for path in images]
-    tops = {names[0] for names in below if len(names) > 1}
+    tops = sorted({names[0] for names in below if len(names) > 1})
     parts = {top: PARTS.get(composed(top).lower(), "") for top in tops}
     in_parts = bool(tops) and all(parts.values())
-    if in_parts:
-        _check_parts(root, parts, below)
-    elif {len(names) for names in below} == {2}:
+    if in_parts and (len(tops) == 1 or "train" not in parts.values()):
         raise DataError(
-            f"{root}: its folders hold images directly, such as {images[0]}; this is "
-            f"one label level, and two are needed: {TWO_LEVELS}"
+            f"{root}: holds {first(tops)} alone; give the folder of that part itself, "
+            f"{root / tops[0]}, or add the other part"
         )
     depth = 3 if in_parts else 2
+    if {len(names) - 1 for names in below} == {depth - 1}:
+        also = f"; then add {BY_CLASSES}, if the parts share classes" * in_parts
+        raise DataError(
+            f"{root}: one label level, as in {images[0]}, and two are needed: put each "
+            "class below its coarse class, as in coarse/fine/image.jpg, or name both "
+            f"in a table {root / TABLE} of the columns file, fine, coarse{also}"
+        )
     wanted = "part/coarse/fine" if in_parts else "coarse/fine"
     refuse(
         root,
         [
-            (
-                path,
-                f"an image {len(names) - 1} folders below {root}, expected {depth}; "
-                f"move it to {wanted}/, or label all images in {root / TABLE}",
-            )
+            f"{path}: an image {len(names) - 1} folders below {root}, expected "
+            f"{depth}; move it to {wanted}/, or label all images in {root / TABLE}"
             for path, names in zip(images, below, strict=True)
             if len(names) - 1 != depth
         ],
@@ -154,35 +155,6 @@ def _from_folders(root: Path, images: list[Path]) -> list[Labelled]:
         part = parts[names[0]] if in_parts else ""
         found.append(Labelled(path, f"{coarse}/{fine}", coarse, part))
     return found
-
-
-def _check_parts(root: Path, parts: dict[str, str], below: list[tuple]) -> None:
-    """Refuse folders train and test that are no split into classes of two levels."""
-    if set(parts.values()) == {"train"} or "train" not in parts.values():
-        raise DataError(
-            f"{root}: holds {first(sorted(parts))} alone; give the folder of that part "
-            f"itself, {root / min(parts)}, or add the other part"
-        )
-    if {len(names) for names in below} != {3}:
-        return
-    classes: dict[str, set] = {}
-    for top, fine, _ in below:
-        classes.setdefault(parts[top], set()).add(composed(fine))
-    train, rest = classes.pop("train"), set().union(*classes.values())
-    shared = ""
-    if both := train & rest:
-        shared = (
-            f". The parts share {len(both)} of {len(train | rest)} classes, but those "
-            f"that are tested must be unseen: add {BY_CLASSES} as well, as in "
-            f"'{root.name}?{BY_CLASSES}'"
-        )
-    tops = sorted(parts, key=lambda top: parts[top] != "train")
-    raise DataError(
-        f"{root}: {' and '.join(tops)} hold one label level, and two are needed; put "
-        f"each class below its coarse class, as in {root / tops[0]}/COARSE/FINE/"
-        f"image.jpg, or name both in a table {root / TABLE} of the columns file, fine, "
-        f"coarse{shared}"
-    )
 
 
 def _two_parts(root: Path, labelled: list[Labelled], notes: list) -> list[Labelled]:
@@ -214,23 +186,3 @@ def _two_parts(root: Path, labelled: list[Labelled], notes: list) -> list[Labell
         )
     notes.append("the data's own split into train and test is used")
     return labelled
-
-
-def _refuse_draw(root: Path, test_fraction: float, seed: int) -> None:
-    """Refuse options of a draw where none is made."""
-    for name, value, default in (
-        ("test_fraction", test_fraction, 0.5),
-        ("seed", seed, 0),
-    ):
-        if value != default:
-            raise DataError(
-                f"{root}: has its own split into train and test, so {name}={value} "
-                f"changes nothing; take it away, or add {BY_CLASSES} to draw a split"
-            )
-
-
-def _check_trainable(root: Path, split: ZeroShot) -> None:
-    try:
-        split.train.hierarchy.references()
-    except HierarchyError as error:
-        raise DataError(f"{root}: the train part is too small: {error}") from None

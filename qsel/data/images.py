@@ -23,7 +23,6 @@ from qsel.data.pictures import (
     content_digest,
     listing,
     read_image,
-    reason,
     unreadable,
 )
 from qsel.hierarchy import Hierarchy
@@ -74,7 +73,7 @@ class ImageSet(Dataset):
             hierarchy: the labels of the N images.
 
         Raises:
-            DataError: another type or shape, an empty image, or not one label each.
+            DataError: another type or shape, or not one label each.
         """
         array = np.asarray(array)
         if array.dtype != np.uint8 or array.ndim != 4 or 3 not in array.shape[1::2]:
@@ -84,11 +83,6 @@ class ImageSet(Dataset):
             )
         if array.shape[1] != 3:
             array = array.transpose(0, 3, 1, 2)
-        if 0 in array.shape[2:]:
-            height, width = array.shape[2:]
-            raise DataError(
-                f"{name}: empty images of {height} x {width} pixels; give at least one"
-            )
         _one_label_each(name, len(array), hierarchy)
         # torch warns about memory that it may not write to, such as a mapped file
         array = np.require(array, requirements=["C", "W"])
@@ -100,7 +94,7 @@ class ImageSet(Dataset):
     ):
         """Images that are files; each is decoded when it is asked for.
 
-        All are looked up now, none is opened: ``check_images`` opens them all.
+        None is opened now; ``check_images`` opens them all.
 
         Args:
             name: for people.
@@ -108,27 +102,13 @@ class ImageSet(Dataset):
             hierarchy: the labels of the N images.
 
         Raises:
-            DataError: a file that is absent, empty or given twice, or not one label
-                each.
+            DataError: a file that is given twice, or not one label each.
         """
         paths = tuple(Path(path) for path in paths)
         _one_label_each(name, len(paths), hierarchy)
         if len(set(paths)) != len(paths):
             twice = next(p for p, n in Counter(paths).items() if n > 1)
             raise DataError(f"{name}: {twice} is given twice; give each image once")
-        problems = []
-        for path in paths:
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                problems.append(f"{path}: {reason(error)}")
-            else:
-                if path.is_dir():
-                    problems.append(f"{path}: a folder, not an image")
-                elif size == 0:
-                    problems.append(f"{path}: the file is empty (0 bytes)")
-        if problems:
-            raise DataError(listing(name, problems, len(paths)))
         return cls(name, hierarchy, paths=paths)
 
     def __len__(self) -> int:
@@ -153,29 +133,11 @@ class ImageSet(Dataset):
         Args:
             indices: distinct positions 0 … N-1, or N booleans.
             name: of the result; by default that of the whole.
-
-        Raises:
-            DataError: none, one twice, or one that lies outside.
         """
         name = name or self.name
         indices = torch.as_tensor(indices)
-        if indices.dtype == torch.bool and indices.shape == (len(self),):
+        if indices.dtype == torch.bool:
             indices = indices.nonzero().squeeze(1)
-        if indices.ndim != 1 or not len(indices):
-            raise DataError(
-                f"{name}: indices have shape {tuple(indices.shape)}; give a list of at "
-                "least one position"
-            )
-        low, high = int(indices.min()), int(indices.max())
-        if indices.dtype == torch.bool or indices.is_floating_point():
-            raise DataError(f"{name}: indices are {indices.dtype}; give whole numbers")
-        if low < 0 or high >= len(self):
-            raise DataError(
-                f"{name}: indices run from {low} to {high}, but the images are "
-                f"numbered 0 to {len(self) - 1}"
-            )
-        if len(indices.unique()) != len(indices):
-            raise DataError(f"{name}: an index is given twice; give each image once")
         labels = self.hierarchy.subset(indices)
         if self.pixels is not None:
             return ImageSet(name, labels, pixels=self.pixels[indices])
@@ -204,10 +166,10 @@ class ImageSet(Dataset):
         else:
             above = os.path.commonpath([path.absolute().parent for path in self.paths])
             contents, problems = remembered.answers(
-                "blake2b", content_digest, self.paths, title=f"reading {self.name}"
+                "blake2b", content_digest, self.paths, f"reading {self.name}"
             )
             if problems:
-                raise DataError(listing(self.name, problems, len(self)))
+                raise DataError(listing(self.name, [*problems.values()], len(self)))
             for path, content in zip(self.paths, contents, strict=True):
                 below = composed(path.absolute().relative_to(above).as_posix())
                 digest.update(repr((below, content)).encode())
@@ -216,21 +178,20 @@ class ImageSet(Dataset):
         return digest.hexdigest()[:16]
 
 
-def check_images(*image_sets: ImageSet, workers: int | None = None) -> None:
+def check_images(*image_sets: ImageSet) -> None:
     """Decode every image once, with a progress bar, so that no run stops half-way.
 
     Files that were decoded before and have not changed since are not decoded again.
 
     Args:
         image_sets: images in memory are complete by construction and pass at once.
-        workers: threads; by default one for each CPU core, 8 at most.
 
     Raises:
         DataError: names every image of all sets that cannot be read, with its reason.
     """
     files = [images for images in image_sets if images.paths is not None]
     paths = [path for images in files for path in images.paths]
-    if problems := unreadable(paths, workers):
+    if problems := unreadable(paths):
         name = " and ".join(images.name for images in files)
         raise DataError(listing(name, list(problems.values()), len(paths)))
 

@@ -2,30 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
+import joblib
 import torch
 from threadpoolctl import threadpool_limits
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container on Linux
-
 
 def available_cores() -> int:
-    """How many cores this process may use: of all, of its own, of its container's.
-
-    Example:
-        >>> 1 <= available_cores() <= os.cpu_count()
-        True
-    """
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no such list
-        cores = os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no such file; or "max": no limit
-        quota, period = _QUOTA.read_text().split()
-        cores = min(cores, int(quota) // int(period))
-    return max(1, cores)
+    """How many cores this process may use: of all, of its own, of its container's."""
+    return joblib.cpu_count()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from qsel.data import remembered
+from qsel.data.files import first_line
 
 
 class DataError(ValueError):
@@ -45,16 +47,12 @@ def read_image(path: str | os.PathLike, at_least: int | None = None) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W)
 
 
-def unreadable(paths: Sequence[Path], workers: int | None = None) -> dict[Path, str]:
+def unreadable(paths: Sequence[Path]) -> dict[Path, str]:
     """The images that cannot be decoded, each with "path: reason"."""
     if not paths:
         return {}
     question = f"decodes with Pillow {PIL.__version__}"
-    found, problems = remembered.answers(
-        question, _decodes, paths, workers, title="checking images"
-    )
-    bad = [path for path, answer in zip(paths, found, strict=True) if answer is None]
-    return dict(zip(bad, problems, strict=True))
+    return remembered.answers(question, _decodes, paths, "checking images")[1]
 
 
 def without_unreadable(
@@ -70,17 +68,11 @@ def without_unreadable(
     Raises:
         DataError: more are; all are named.
     """
-    if allowed < 0:
-        raise DataError(f"skip_bad is {allowed}; give 0 or more images to leave out")
-    bad = unreadable(paths) if allowed else {}
+    bad = unreadable(paths) if allowed > 0 else {}
     if len(bad) > allowed:
-        problems = [*bad.values()]
-        raise DataError(
-            f"skip_bad={allowed} allows fewer: " + listing(name, problems, len(paths))
-        )
+        problems = listing(name, [*bad.values()], len(paths))
+        raise DataError(f"skip_bad={allowed} allows fewer: {problems}")
     good = [i for i, path in enumerate(paths) if path not in bad]
-    if not good:
-        raise DataError(f"{name}: none of the {len(paths)} images can be read")
     return good, [i for i, path in enumerate(paths) if path in bad]
 
 
@@ -97,20 +89,10 @@ def composed(name: str) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """32 hexadecimal digits of a file's bytes.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _blake2b).hexdigest()
-    except OSError as error:
-        raise DataError(reason(error)) from None
-
-
-def _blake2b():
-    return hashlib.blake2b(digest_size=16)
+    """32 hexadecimal digits of a file's bytes."""
+    with path.open("rb") as file:
+        blake2b = partial(hashlib.blake2b, digest_size=16)
+        return hashlib.file_digest(file, blake2b).hexdigest()
 
 
 def _decodes(path: Path) -> str:
@@ -126,9 +108,13 @@ def _decode(path: str | os.PathLike, at_least: int | None = None) -> Image.Image
             if at_least and min(image.size) >= 2 * at_least:
                 image.draft("RGB", (at_least, at_least))
             return _to_rgb(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError("this is not an image that Pillow knows") from None
     # On broken bytes Pillow raises OSError, SyntaxError, struct.error and others
     except Exception as error:
-        raise DataError(reason(error)) from None
+        raise DataError(f"the image cannot be read ({first_line(error)})") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -145,20 +131,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def reason(error: Exception) -> str:
-    """What an error on reading a file means."""
-    match error:
-        case DataError():
-            return str(error)
-        case FileNotFoundError():
-            return "there is no such file"
-        case PermissionError():
-            return "no permission to read it"
-        case UnidentifiedImageError():
-            return "this is not an image that Pillow knows"
-    return f"the image cannot be read ({str(error) or type(error).__name__})"
 
 
 def listing(name: str, problems: list[str], total: int) -> str:

@@ -5,25 +5,21 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
-from qsel.data.files import cache_folder, written_whole
+from qsel.data.files import cache_path, first_line, written_whole
 from qsel.data.machine import available_cores
 
 SETTLED = 2 * 10**9  # nanoseconds; some file systems count time in steps of 2 s
 
 
 def answers(
-    question: str,
-    ask: Callable[[Path], str],
-    paths: Sequence[Path],
-    workers: int | None = None,
-    title: str = "reading",
-) -> tuple[list[str | None], list[str]]:
+    question: str, ask: Callable[[Path], str], paths: Sequence[Path], title: str
+) -> tuple[list[str], dict[Path, str]]:
     """``ask`` of every file, in threads; what is known from before is not asked again.
 
     An answer is kept in the cache folder, with the file's size, times and inode, and
@@ -34,55 +30,44 @@ def answers(
         question: what is asked; answers to different questions are kept apart.
         ask: gives the answer, or raises ValueError or OSError where there is none.
         paths: N files.
-        workers: threads; by default one for each CPU core, 8 at most.
         title: of the progress bar, which appears after a second.
 
     Returns:
-        N answers, None where there is none; and "path: reason" for each of those.
+        The answers in the order of the files; and of files without one "path: reason".
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "a"
         >>> _ = file.write_text("abc")
-        >>> answers("length", lambda path: str(len(path.read_text())), [file])
-        (['3'], [])
+        >>> answers("text", Path.read_text, [file], "reading")
+        (['abc'], {})
     """
     above = os.path.commonpath([path.absolute().parent for path in paths])
     key = hashlib.sha256(repr((question, above)).encode()).hexdigest()[:24]
-    store = cache_folder() / "files" / f"{key}.json"
+    store = cache_path(f"files/{key}.json")
     known = _load(store)
 
-    def answer(path: Path) -> tuple[str | None, str, list | None]:
-        """The answer, the problem, and what to keep."""
+    def answer(path: Path) -> list | Exception:
+        """What is known of the file, found out now or before; or what is wrong."""
         stamp = _stamp(path)
-        entry = known.get(str(path.absolute()))
-        if stamp and entry and entry[0] == stamp:
-            return entry[1], "", None
+        kept = known.get(str(path.absolute()))
+        if stamp and kept and kept[0] == stamp:
+            return kept
         try:
-            found = ask(path)
+            return [stamp, ask(path)]
         except (OSError, ValueError) as error:
-            return None, f"{path}: {error}", None
-        return found, "", [stamp, found] if stamp else None
+            return error
 
-    if workers is None:
-        workers = min(available_cores(), 8)
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        bar = tqdm(
-            pool.map(answer, paths),
-            desc=title,
-            total=len(paths),
-            unit="image",
-            delay=1,
-        )
-        found = list(bar)
-    fresh = {
-        str(path.absolute()): new
-        for path, (_, _, new) in zip(paths, found, strict=True)
-        if new
-    }
-    if fresh:
-        _save(store, fresh)
-    return [a for a, _, _ in found], [problem for _, problem, _ in found if problem]
+    bar = dict(desc=title, unit="image", delay=1, tqdm_class=tqdm)
+    found = thread_map(answer, paths, max_workers=min(available_cores(), 8), **bar)
+    pairs = [*zip(paths, found, strict=True)]
+    answered = [(path, entry) for path, entry in pairs if isinstance(entry, list)]
+    failed = [(path, error) for path, error in pairs if isinstance(error, Exception)]
+    settled = {str(path.absolute()): entry for path, entry in answered if entry[0]}
+    if any(known.get(name) != entry for name, entry in settled.items()):
+        _save(store, settled)
+    problems = {path: f"{path}: {first_line(error)}" for path, error in failed}
+    return [entry[1] for _, entry in answered], problems
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -1,7 +1,7 @@
 """Zero-shot splits: the classes that are tested were never trained on."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,8 @@ import torch
 from qsel.data.images import DataError, ImageSet
 from qsel.data.walk import first
 from qsel.hierarchy import Hierarchy, HierarchyError
+
+HELD_OUT = 0.25  # of the training classes, where settings are chosen
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ def split_fine_classes(
         >>> [len(side) for side in split_fine_classes(labels, 0.5, seed=0)]
         [2, 1]
     """
-    _check_fraction(test_fraction)
+    if not 0 < test_fraction < 1:
+        raise DataError(
+            f"the fraction of fine classes held out is {test_fraction}; give a number "
+            "above 0 and below 1, such as 0.5"
+        )
     generator = torch.Generator().manual_seed(seed)
     under: dict[str, list[str]] = {name: [] for name in sorted(hierarchy.coarse_names)}
     coarse_of_fine = hierarchy.coarse_of_fine.tolist()
@@ -127,14 +133,6 @@ def split_fine_classes(
     )
 
 
-def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction < 1:
-        raise DataError(
-            f"the fraction of fine classes held out is {fraction}; give a number above "
-            "0 and below 1, such as 0.5"
-        )
-
-
 def split_by_fraction(
     images: ImageSet, test_fraction: float, seed: int, name: str | None = None
 ) -> ZeroShot:
@@ -146,47 +144,28 @@ def split_by_fraction(
     """
     train_fine, _ = split_fine_classes(images.hierarchy, test_fraction, seed)
     split = zero_shot(images, train_fine, name)
-    if reason := _why_untrainable(split.train.hierarchy):
-        raise DataError(
-            f"{split.name}: with {test_fraction} of the fine classes held out, the "
-            f"{len(train_fine)} left cannot be trained on: {reason}; "
-            + _remedy(images.hierarchy, test_fraction, seed)
-        )
+    # Of two fine classes one is always held out, whatever the fraction
+    check_trainable(
+        split,
+        f"with {test_fraction} of the fine classes held out, the {len(train_fine)} "
+        "left cannot be trained on",
+        "hold out less, draw with another seed, or add fine classes until a coarse "
+        "class has three, of two images each",
+    )
     return split
 
 
-def _why_untrainable(hierarchy: Hierarchy) -> str:
-    """Why no sample can be a reference; empty if some can."""
-    try:
-        hierarchy.references()
-    except HierarchyError as error:
-        return str(error).rpartition("; ")[0]  # its advice is for a whole set
-    return ""
+def check_trainable(split: ZeroShot, wrong: str, remedy: str) -> None:
+    """Refuse a train side in which no sample can be a reference.
 
-
-def _remedy(hierarchy: Hierarchy, test_fraction: float, seed: int) -> str:
-    """What helps where a draw leaves too little to train on; tried before it is said.
-
-    Of two fine classes one is always held out, so that a smaller fraction helps only
-    where a coarse class has more.
+    Raises:
+        DataError: "name: wrong: why; remedy".
     """
-
-    def works(fraction: float, seed: int) -> bool:
-        train_fine, test_fine = split_fine_classes(hierarchy, fraction, seed)
-        kept = torch.tensor([f in train_fine for f in hierarchy.fine_names])
-        samples = kept[hierarchy.fine]
-        return bool(test_fine) and not _why_untrainable(hierarchy.subset(samples))
-
-    for fraction in (0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1):
-        if fraction < test_fraction and works(fraction, seed):
-            return f"hold out less: a fraction of {fraction} leaves enough"
-    for other in range(10):
-        if works(test_fraction, other):
-            return f"another draw leaves enough: take seed={other}"
-    return (
-        "one of two fine classes is always held out, so holding out less does not "
-        "help: add fine classes until a coarse class has three, of two images each"
-    )
+    try:
+        split.train.hierarchy.references()
+    except HierarchyError as error:
+        why = str(error).rpartition("; ")[0]  # its advice is for a whole set
+        raise DataError(f"{split.name}: {wrong}: {why}; {remedy}") from None
 
 
 def shortcomings(split: ZeroShot) -> Iterator[str]:
@@ -195,13 +174,8 @@ def shortcomings(split: ZeroShot) -> Iterator[str]:
     for name, reason in split.train.hierarchy.lacking().items():
         reasons.setdefault(reason, []).append(repr(name))
     for reason, names in reasons.items():
-        if len(names) == 1:
-            yield f"  never: {names[0]} {reason}"
-        else:
-            yield (
-                f"  never: {len(names)} fine classes, each of which {reason}: "
-                f"{first(names, 10)}"
-            )
+        what = f"{len(names)} fine classes, each of which {reason}: {first(names, 10)}"
+        yield f"  never: {what if len(names) > 1 else f'{names[0]} {reason}'}"
     labels = split.test.hierarchy
     if alone := (labels.fine.bincount() < 2).nonzero().flatten().tolist():
         names = first([repr(labels.fine_names[i]) for i in alone], 10)
@@ -215,13 +189,8 @@ def shortcomings(split: ZeroShot) -> Iterator[str]:
         yield from (f"  {name}" for name in skipped)
 
 
-def validation(
-    train: ImageSet,
-    groups: Callable[[str], str] | Sequence[str] | None = None,
-    fraction: float = 0.25,
-    seed: int = 0,
-) -> ZeroShot:
-    """Hold out some *training* fine classes, to choose settings on.
+def validation(train: ImageSet, groups: Sequence[str] | None = None) -> ZeroShot:
+    """Hold out a quarter of the *training* fine classes, to choose settings on.
 
     The test classes are not needed and not touched: train on ``.train``, compare
     settings on ``.test``, then train the chosen ones on all of ``train``. ``.notes``
@@ -229,51 +198,42 @@ def validation(
 
     Args:
         train: the train side of a ``ZeroShot``.
-        groups: gives each fine class a group by its name, or the groups of all of them
-            in order. The last groups are held out, each as a whole: classes that
+        groups: a group for each fine class. The last groups are held out, each as a
+            whole, as many as come nearest to a quarter of the classes: classes that
             resemble those trained on would favour long training. Without groups
-            siblings are drawn at random within each coarse class.
-        fraction: of the fine classes that are held out, see ``split_fine_classes`` for
-            the rounding; of groups as many as come nearest.
-        seed: of the random draw.
+            siblings are drawn at random within each coarse class, see
+            ``split_fine_classes``.
 
     Raises:
-        DataError: as ``split_by_fraction``, or groups that cannot be held out.
+        DataError: classes that are too few, or groups that cannot be held out.
 
     Example:
         >>> import numpy as np
         >>> names = ["a1", "a2", "b1", "b1", "c1", "d1"]
         >>> labels = Hierarchy.from_names(names, ["x", "x", "x", "x", "y", "y"])
         >>> cars = ImageSet.from_array("cars", np.zeros((6, 3, 8, 8), "uint8"), labels)
-        >>> validation(cars, lambda name: name[0]).test.hierarchy.fine_names
+        >>> validation(cars, ["a", "a", "b", "c", "d"]).test.hierarchy.fine_names
         ('d1',)
     """
     name = f"{train.name} validation"
     if groups is None:
-        split = split_by_fraction(train, fraction, seed, name)
-        how = f"of each coarse class {fraction:g} of the fine classes, drawn at random"
+        split = split_by_fraction(train, HELD_OUT, 0, name)
+        how = f"of each coarse class {HELD_OUT} of the fine classes, drawn at random"
         return _parts(train, split, how)
-    _check_fraction(fraction)
-    names = train.hierarchy.fine_names
-    of = [groups(name) for name in names] if callable(groups) else [*groups]
-    order = [*dict.fromkeys(of)]
-    if len(of) != len(names) or len(order) < 2:
+    names, order = train.hierarchy.fine_names, [*dict.fromkeys(groups)]
+    if len(groups) != len(names) or len(order) < 2:
         raise DataError(
-            f"{name}: {len(of)} groups, {len(order)} of them different, for "
+            f"{name}: {len(groups)} groups, {len(order)} of them different, for "
             f"{len(names)} fine classes; give each a group, and at least two groups"
         )
     held = min(
         (order[i:] for i in range(len(order) - 1, 0, -1)),
-        key=lambda last: abs(sum(map(of.count, last)) - fraction * len(of)),
+        key=lambda last: abs(sum(map(groups.count, last)) - HELD_OUT * len(groups)),
     )
-    kept = [name for name, group in zip(names, of, strict=True) if group not in held]
+    kept = [n for n, group in zip(names, groups, strict=True) if group not in held]
     split = zero_shot(train, kept, name)
-    if reason := _why_untrainable(split.train.hierarchy):
-        raise DataError(
-            f"{name}: without {', '.join(held)} the {len(kept)} fine classes left "
-            f"cannot be trained on: {reason}; hold out a smaller fraction than "
-            f"{fraction:g}, or give other groups"
-        )
+    wrong = f"without {', '.join(held)} the {len(kept)} fine classes left cannot be"
+    check_trainable(split, f"{wrong} trained on", "give other groups")
     return _parts(train, split, ", ".join(held))
 
 

@@ -43,52 +43,47 @@ def images_below(
 
     Raises:
         DataError: other files, folders without an image, names that are not UTF-8, or
-            links that lead back; all are named at once.
+            links that lead back; the first are named.
     """
     images: list[Path] = []
     passed: list[Path] = []
-    problems: list[tuple[str | Path, str]] = []
-    names, own = {path.name for path in known}, {path.resolve() for path in known}
+    problems: list[str] = []
+    own = {path.resolve() for path in known}
 
     def closed(error: OSError) -> None:
-        problems.append((error.filename, "cannot be opened; check its permissions"))
+        problems.append(f"{error.filename}: cannot be opened; check its permissions")
 
     for place, folders, files in os.walk(root, followlinks=True, onerror=closed):
         here, before = Path(place), len(images)
         passed += [here / name for name in folders if is_litter(name, folder=True)]
-        folders[:] = sorted(
-            (name for name in folders if not is_litter(name, folder=True)),
-            key=composed,
-        )
+        folders[:] = [name for name in folders if not is_litter(name, folder=True)]
+        folders.sort(key=composed)
         for name in list(folders):
             link = here / name
             if link.is_symlink() and here.resolve().is_relative_to(link.resolve()):
-                problems.append((link, "a link back to a folder that holds it"))
+                problems.append(f"{link}: a link back to a folder that holds it")
                 folders.remove(name)
         for name in sorted(files, key=composed):
             path = here / name
-            if name in names and path.resolve() in own:
+            if own and path.resolve() in own:
                 continue
             if is_litter(name):
                 passed.append(path)
             elif path.suffix.lower() not in IMAGES:
-                problems.append((path, NO_IMAGE))
+                problems.append(f"{path}: {NO_IMAGE}")
+            elif str(path) != os.fsencode(path).decode(errors="replace"):
+                problems.append(f"{os.fsencode(path)}: not UTF-8; rename it")
             else:
                 images.append(path)
         if not folders and len(images) == before:
             problems.append(
-                (here, "no image in this folder; add some, or take the folder out")
+                f"{here}: no image in this folder; add some, or take the folder out"
             )
-    problems += [
-        (repr(os.fsencode(path)), "a name that is not UTF-8; rename it")
-        for path in images
-        if not _is_utf8(path)
-    ]
     refuse(root, problems)
     return images, sorted(passed)
 
 
-def refuse(where: Path, problems: Sequence[tuple[str | Path, str]]) -> None:
+def refuse(where: Path, problems: Sequence[str]) -> None:
     """Raise what is wrong, if anything is.
 
     Args:
@@ -98,19 +93,14 @@ def refuse(where: Path, problems: Sequence[tuple[str | Path, str]]) -> None:
     Raises:
         DataError: one problem in a line, several as a list.
     """
-    if not problems:
-        return
     if len(problems) == 1:
-        raise DataError("{}: {}".format(*problems[0]))
-    reasons = {reason for _, reason in problems}
-    lines = ["\n  {}: {}".format(*problem) for problem in problems[:SHOWN]]
-    kind = ""
-    if len(reasons) == 1:  # said once
-        kind = f" of one kind: {reasons.pop()}"
-        lines = [f"\n  {place}" for place, _ in problems[:SHOWN]]
-    if more := len(problems) - len(lines):
-        lines.append(f"\n  and {more} more")
-    raise DataError(f"{where}: {len(problems)} problems{kind}:{''.join(lines)}")
+        raise DataError(problems[0])
+    if problems:
+        lines = [*problems[:SHOWN]]
+        if more := len(problems) - len(lines):
+            lines.append(f"and {more} more")
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise DataError(f"{where}: {len(problems)} problems:{listed}")
 
 
 def summary(root: Path, passed: Sequence[Path]) -> str:
@@ -120,11 +110,9 @@ def summary(root: Path, passed: Sequence[Path]) -> str:
         >>> summary(Path("photos"), [Path("photos/a/Thumbs.db"), Path("photos/x.txt")])
         '2 files that are no images were passed over: a/Thumbs.db, x.txt'
     """
-    what = (
-        "1 file that is no image was"
-        if len(passed) == 1
-        else (f"{len(passed):,} files that are no images were")
-    )
+    what = f"{len(passed):,} files that are no images were"
+    if len(passed) == 1:
+        what = "1 file that is no image was"
     return f"{what} passed over: {first([str(p.relative_to(root)) for p in passed])}"
 
 
@@ -137,11 +125,3 @@ def first(names: Sequence[str], count: int = 3) -> str:
     """
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

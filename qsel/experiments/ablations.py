@@ -17,9 +17,10 @@ from tqdm import tqdm
 from qsel import data as datasets
 from qsel.experiments import run as experiment
 from qsel.experiments import table1
-from qsel.experiments.config import TUNED, preset
+from qsel.experiments.config import preset
 from qsel.experiments.record import RunError, alone_at, writable
 from qsel.experiments.switches import SWITCHES
+from qsel.experiments.tuned import SHARED
 
 RECORDED = f"{table1.RECORDED}-ablations"  # below results/
 # SynthCars, the four rows with quadruplets at one setting.
@@ -69,8 +70,8 @@ def jobs(
         for method in switch.rows:
             base = preset(preset_name, method).with_settings(settings or {})
             changed = switch.changed(base)
-            if switch.like:
-                changed = tuned(preset_name, switch.like) | changed
+            if switch.shared:
+                changed = SHARED.get(preset_name, {}) | changed
             try:  # a mistake is told before the first run
                 other = base.with_settings(changed)
             except ValueError as error:
@@ -78,25 +79,12 @@ def jobs(
                     f"ablation {name} does not fit preset {preset_name} ({error}); "
                     "leave it out with --names"
                 ) from error
-            if names is None and other == base and not (switch.options or switch.like):
+            if names is None and other == base and not switch.options:
                 continue
             wanted = {**(settings or {}), **changed}
             of_data = with_options(source, switch.options)
             found.append(Job(name, method, of_data, wanted))
     return found
-
-
-def tuned(preset_name: str, method: str) -> dict[str, object]:
-    """A row's values of all that was tuned in a preset, for any row.
-
-    Example:
-        >>> tuned("laptop", "random")["warmup"]
-        0
-    """
-    searched = (own for (of, _), own in TUNED.items() if of == preset_name)
-    names = dict.fromkeys(name for own in searched for name in own)
-    config = preset(preset_name, method)
-    return {name: getattr(config, name) for name in names}
 
 
 def with_options(source: str, options: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from qsel.experiments.rows import QUADRUPLETS, ROWS
+from qsel.experiments import row_names
 
 # What the paper claims; what the control decides; what the other objectives reach.
 CLAIM = (("method2", "method1"), ("method1", "random"), ("method2", "random"))
@@ -24,7 +24,11 @@ CONTROL = (
     ("hardest_negative", "random"),
 )
 COMPARISONS = CLAIM + CONTROL
-RIVALS = tuple(("method2", row) for row in ROWS if row not in QUADRUPLETS)
+RIVALS = tuple(("method2", row) for row in (*row_names.RIVALS, "fine_only"))
+# Other rules for the positives, around the same negative.
+OTHER_POSITIVES = tuple(
+    (row, "hardest_negative") for row in row_names.VARIANTS if row != "fine_only"
+)
 DRAWS = 10_000  # of the bootstrap
 LEVEL = 0.05
 
@@ -172,11 +176,11 @@ def judged(
 def judge(runs: pd.DataFrame, a: str, b: str, metric: str = "R@1") -> Comparison:
     """Method a compared with method b, adjusted for the pairs that it was stated with.
 
-    Those are ``COMPARISONS`` or ``RIVALS``, in either order; any other pair stands
-    alone.
+    Those are ``COMPARISONS``, ``RIVALS`` or ``OTHER_POSITIVES``, in either order; any
+    other pair stands alone.
     """
-    pair = {(a, b), (b, a)}
-    stated = next((pairs for pairs in (COMPARISONS, RIVALS) if pair & {*pairs}), ())
+    pair, families = {(a, b), (b, a)}, (COMPARISONS, RIVALS, OTHER_POSITIVES)
+    stated = next((pairs for pairs in families if pair & {*pairs}), ())
     others = [other for other in stated if other not in pair]
     return judged(runs, [(a, b), *others], metric)[a, b]
 

@@ -24,9 +24,6 @@ def random_crops(images: Tensor, size: int, smallest: float) -> Tensor:
         size: side S of the result, in pixels.
         smallest: share of the image's area that a part has at least.
 
-    Returns:
-        (B, 3, S, S) float32, in the range of the images.
-
     Example:
         >>> random_crops(torch.zeros(5, 3, 8, 9, dtype=torch.uint8), 4, 0.6).shape
         torch.Size([5, 3, 4, 4])
@@ -37,20 +34,11 @@ def random_crops(images: Tensor, size: int, smallest: float) -> Tensor:
 
 
 def random_boxes(count: int, height: int, width: int, smallest: float) -> Tensor:
-    """Boxes in an image: area and place uniform, the logarithm of width by height too.
+    """(4, B) top, left, height and width of boxes, drawn as torchvision draws them.
 
-    A box that does not fit into the image is drawn again, as torchvision does it.
     Should none of ten fit, torchvision takes the centre; here the first is cut to the
     image. For a square image and areas from 0.6 on that happens less than once in
     100,000 times.
-
-    Args:
-        count: how many, B.
-        height, width: of the image, in pixels.
-        smallest: area as a share of the image's; the largest is 1.
-
-    Returns:
-        (4, B) whole numbers as float32: top, left, height, width.
     """
     area = height * width * torch.empty(TRIES, count).uniform_(smallest, 1)
     ratio = torch.empty(TRIES, count).uniform_(*map(math.log, RATIOS)).exp()
@@ -66,18 +54,8 @@ def random_boxes(count: int, height: int, width: int, smallest: float) -> Tensor
 def resized_crops(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) -> Tensor:
     """The part of each image in its box, resized to (size, size), or its mirror image.
 
-    Bilinear, and smoothed where a box is shrunk, so that fine patterns do not turn into
-    coarse ones: ``antialias=True`` of torchvision, without its rounding to whole
+    Bilinear, with ``antialias=True`` of torchvision but not its rounding to whole
     numbers.
-
-    Args:
-        images: (B, 3, H, W), uint8 or floating point.
-        boxes: (4, B): top, left, height, width, in whole pixels and inside the image.
-        mirrored: (B,) booleans.
-        size: side S of the result, in pixels.
-
-    Returns:
-        (B, 3, S, S) float32.
     """
     height, width = images.shape[2:]
     top, left, tall, wide = boxes.to(images.device)
@@ -91,9 +69,8 @@ def resized_crops(images: Tensor, boxes: Tensor, mirrored: Tensor, size: int) ->
 def _resizing(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
     """(B, size, pixels): what each old pixel of a line adds to each new one.
 
-    A new pixel is a mean of the old ones around it, with weights that fall linearly
-    with the distance and reach 0 one pixel away: one new pixel where the line is
-    shrunk, one old pixel where it is stretched.
+    The weights fall linearly with the distance and reach 0 one pixel away: one new
+    pixel where the line is shrunk, one old pixel where it is stretched.
     """
     start, length = start[:, None, None], length[:, None, None]  # (B, 1, 1)
     old = torch.arange(pixels, device=start.device) + 0.5  # centres

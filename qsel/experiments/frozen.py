@@ -22,26 +22,20 @@ from qsel.data.images import ImageSet
 from qsel.data.machine import fresh_settings
 from qsel.experiments.config import Config
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.inputs import EVALUATION_BATCH, Images, save_array
+from qsel.experiments.inputs import EVALUATION_BATCH, Images
 from qsel.experiments.precision import precision
 from qsel.experiments.record import computed_by
 from qsel.experiments.trunks import IMAGENET, ModelError, Preprocessing
 
 
 class Features:
-    """A frozen trunk's features of every image: (N, features).
-
-    Args:
-        raw: as the trunk returns them.
-        device: where they go.
-        standardised: what is done to them, once, before the first use.
-    """
+    """A frozen trunk's features of every image: (N, features)."""
 
     def __init__(
         self,
-        raw: Tensor,
+        raw: Tensor,  # as the trunk returns them
         device: torch.device,
-        standardised: Callable[[Tensor], Tensor] = lambda features: features,
+        standardised: Callable[[Tensor], Tensor],  # once, before the first use
     ):
         self.raw = raw.to(device)
         self._standardised = standardised
@@ -76,24 +70,11 @@ def frozen_features(
     config: Config,
     device: torch.device,
     workers: int | None = None,
-    width: int | None = None,
     expected: Preprocessing = IMAGENET,
 ) -> Tensor:
-    """Features of all images, not augmented, computed once and cached.
+    """(N, features) float32 of all images, not augmented, computed once and cached.
 
-    The cache is keyed by the trunk's weights, the images and their size.
-
-    Args:
-        trunk: (B, 3, S, S) → (B, features); used in evaluation mode.
-        images: the data set.
-        config: ``trunk``, ``resize`` and ``image_size``.
-        device: where the trunk runs.
-        workers: processes that decode, see ``Images``.
-        width: how many features there are, if known: cached ones are checked.
-        expected: what the trunk expects of images.
-
-    Returns:
-        (N, features) float32 on the CPU.
+    The trunk runs in evaluation mode. For the other arguments see ``Images``.
     """
     trunk = trunk.to(device, memory_format=torch.channels_last).eval()
     key = cache_key(trunk, images, config, device, expected)
@@ -105,11 +86,8 @@ def frozen_features(
 
     def load(path: Path) -> Tensor:
         features = torch.load(path, weights_only=True)
-        expected = (len(images), features.shape[1] if width is None else width)
-        if features.shape != expected or features.dtype != torch.float32:
+        if len(features) != len(images) or features.dtype != torch.float32:
             raise ValueError(f"{features.dtype} of shape {tuple(features.shape)}")
-        if not features.isfinite().all():
-            raise ValueError("features that are not finite")
         return features
 
     return load_or_make(cache_path(f"features/{key}.pt"), load, make, torch.save)
@@ -134,20 +112,13 @@ def cache_key(
 
 
 class Activations:
-    """What the lower part of a trunk says of each image, in half precision, on disk.
-
-    Args:
-        plain: (N, ...) of the evaluation crops.
-        views: of random crops, each (N, ...); where there are none, batches are plain.
-        chosen: (M,) which of the N images the set consists of.
-        device: where batches go.
-    """
+    """What the lower part of a trunk says of each image, in half precision, on disk."""
 
     def __init__(
         self,
-        plain: np.ndarray,
-        views: Sequence[np.ndarray],
-        chosen: Tensor,
+        plain: np.ndarray,  # (N, ...) of the evaluation crops
+        views: Sequence[np.ndarray],  # of random crops; without any, batches are plain
+        chosen: Tensor,  # (M,) which of the N images the set consists of
         device: torch.device,
     ):
         self.plain, self.views = plain, views or [plain]
@@ -197,11 +168,7 @@ def cached_activations(
 
     Args:
         lower: the lower part of a trunk; used in evaluation mode.
-        images: the data set.
-        config: ``trunk``, ``resize``, ``image_size``, ``crop_scale``, ``precision``.
-        device: where the trunk runs.
-        workers: processes that decode, see ``Images``.
-        expected: what the trunk expects of images.
+        images, config, device, workers, expected: see ``Images``.
         views: random crops of each image.
 
     Raises:
@@ -238,8 +205,13 @@ def cached_activations(
 
     def cached(name: str, view: int | None) -> np.ndarray:
         path = folder / name
-        found = load_or_make(path, load, partial(make, view), save_array)
+        found = load_or_make(path, load, partial(make, view), _save)
         return load(path) if path.exists() else found  # from disk, not from memory
 
     random = [cached(f"crop{config.crop_scale}-{v}.npy", v) for v in range(views)]
     return Activations(cached("plain.npy", None), random, chosen, device)
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:  # numpy would add an ending to a path
+        np.save(file, array)

@@ -8,12 +8,9 @@ order, plain.
 import math
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -21,13 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from qsel.data.files import cache_path, load_or_make
 from qsel.data.images import ImageSet, read_image
 from qsel.data.machine import available_cores
 from qsel.experiments.config import Config
 from qsel.experiments.crops import random_crops
 from qsel.experiments.distributed import ALONE, Processes
-from qsel.experiments.record import RESULTS_VERSION
 from qsel.experiments.trunks import IMAGENET, Preprocessing
 
 EVALUATION_BATCH = 64
@@ -64,9 +59,7 @@ class Images:
         self.images = images
         self.device = device
         self.workers = _default_workers() if workers is None else workers
-        if images.pixels is None:  # a frozen trunk sees each image once
-            keep = config.freeze == "none"
-            self._files = _Files(images, _needed_side(config), keep)
+        self._needed = _needed_side(config)
         self._plain = v2.Compose(plain)
         if not config.augment:
             self._augmented = self._plain
@@ -89,11 +82,10 @@ class Images:
         if self.images.pixels is None:
             # Each image has its own seed, drawn here, so that the number of workers
             # does not change what is drawn.
-            seeds = (torch.randint(2**62, b.shape) for b in batches)
-            batches = [
-                list(zip(b.tolist(), s.tolist(), strict=True))[processes.share]
-                for b, s in zip(batches, seeds, strict=True)
-            ]
+            seeded = (
+                torch.stack([b, torch.randint(2**62, b.shape)], 1) for b in batches
+            )
+            batches = [[*map(tuple, b[processes.share].tolist())] for b in seeded]
             return self._load(self._augmented, batches)
         whole = self._load(self._augmented, batches)
         return (images[processes.share] for images in whole)
@@ -103,8 +95,8 @@ class Images:
 
         Of several processes each gets its share of them.
         """
-        every, size = range(len(self.images))[processes.share], EVALUATION_BATCH
-        batches = [every[i : i + size] for i in range(0, len(every), size)]
+        every = torch.arange(len(self.images))[processes.share]
+        batches = [batch.tolist() for batch in every.split(EVALUATION_BATCH)]
         return tqdm(
             self._load(self._plain, batches),
             total=len(batches),
@@ -128,7 +120,7 @@ class Images:
         if pixels is not None:  # all of one size: a batch at once
             return (transform(pixels[b].to(self.device)) for b in batches)
         return DataLoader(
-            _Transformed(self._files, transform),
+            _Files(self.images, self._needed, transform),
             batch_sampler=batches,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
@@ -159,88 +151,35 @@ def _needed_side(config: Config) -> int:
 
 
 class _Files(Dataset):
-    """Image files; those much larger than needed are shrunk once and kept so.
+    """Image files, transformed; of (index, seed) the draws come from that seed.
 
-    An image with up to twice the pixels a side that are needed is given as it is. A
+    An image with up to twice the pixels a side that are needed is taken as it is. A
     larger one is decoded at a lower resolution, of at least those twice, where its
-    format can, and shrunk to what is needed: a (3, H, W) array in the cache, which all
-    epochs and all runs read. It is the same image where there is no room to keep it.
-
-    Args:
-        images: a data set of files.
-        side: pixels of the shorter side that are needed.
-        keep: whether the shrunk images are kept.
+    format can, and shrunk to what is needed.
     """
 
-    def __init__(self, images: ImageSet, side: int, keep: bool):
-        self.images, self.side = images, side
-        # Found here, not in every process that decodes: a fingerprint takes time.
-        self.copies = (
-            cache_path(f"images/{images.fingerprint}-{side}-{RESULTS_VERSION}")
-            if keep
-            else None
-        )
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> Tensor:
-        if not self._is_large(i):
-            return self.images[i]
-        copy = self.copies and self.copies / f"{i}.npy"
-        if not copy or not (copy.exists() or _has_room(self.copies)):
-            return self._shrunk(i)
-        make = partial(self._shrunk, i)
-        return load_or_make(copy, self._read_copy, make, save_array)
-
-    def _is_large(self, i: int) -> bool:
-        try:
-            with Image.open(self.images.paths[i]) as image:  # reads the size alone
-                return min(image.size) > 2 * self.side
-        except Exception:  # reading the image will say what is wrong with it
-            return False
-
-    def _shrunk(self, i: int) -> Tensor:
-        image = read_image(self.images.paths[i], at_least=2 * self.side)
-        return v2.functional.resize(image, self.side, antialias=True)
-
-    def _read_copy(self, path: Path) -> Tensor:
-        array = np.load(path, allow_pickle=False)
-        if array.dtype != np.uint8 or array.ndim != 3 or len(array) != 3:
-            raise ValueError(f"{array.dtype} of shape {array.shape}")
-        if min(array.shape[1:]) != self.side:
-            raise ValueError(f"{array.shape[1:]} pixels instead of {self.side}")
-        return torch.from_numpy(array)
-
-
-def _has_room(folder: Path) -> bool:
-    """Whether a tenth of the disk, and 5 GB, are free: copies take no more than that.
-
-    An image of 224 pixels and crops from 0.2 of the area on takes about a megabyte.
-    """
-    while not folder.exists():
-        folder = folder.parent
-    disk = shutil.disk_usage(folder)
-    return disk.free > max(5e9, 0.1 * disk.total)
-
-
-def save_array(array: np.ndarray | Tensor, path: Path) -> None:
-    """Write an array to exactly this path; numpy would add an ending."""
-    with path.open("wb") as file:
-        np.save(file, array)
-
-
-class _Transformed(Dataset):
-    def __init__(self, images: Dataset, transform: v2.Transform):
-        self.images, self.transform = images, transform
+    def __init__(self, images: ImageSet, side: int, transform: v2.Transform):
+        self.images, self.side, self.transform = images, side, transform
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int | tuple[int, int]) -> Tensor:
         if isinstance(i, int):
-            return self.transform(self.images[i])
+            return self.transform(self._read(i))
         i, seed = i
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return self.transform(self.images[i])
+            return self.transform(self._read(i))
+
+    def _read(self, i: int) -> Tensor:
+        path, twice = self.images.paths[i], 2 * self.side
+        try:
+            with Image.open(path) as image:  # reads the size alone
+                large = min(image.size) > twice
+        except Exception:  # reading the image will say what is wrong with it
+            large = False
+        if not large:
+            return self.images[i]
+        image = read_image(path, at_least=twice)
+        return v2.functional.resize(image, self.side, antialias=True)

@@ -1,6 +1,7 @@
 """Facility location for the clustering loss: which medoids stand for a batch.
 
-Plain numpy on one batch's distances; nothing here has a gradient.
+Plain numpy on one batch's (M, M) distances, its classes (M,) from 0 to K - 1, and
+medoids, which are rows of the batch; nothing here has a gradient.
 """
 
 import numpy as np
@@ -14,15 +15,7 @@ def find_medoids(distances: np.ndarray, classes: np.ndarray, gamma: float) -> li
     First greedily, one medoid after the other (Algorithm 1 of Song et al. 2017), then
     each is swapped for the member of its cluster that gives the highest score, as long
     as that is higher (Algorithm 2). A swap is judged by the score of the whole batch,
-    so that no step lowers it.
-
-    Args:
-        distances: (M, M) distances.
-        classes: (M,) class of each image, 0 to K - 1.
-        gamma: γ.
-
-    Returns:
-        K different rows.
+    so that no step lowers it. There are K medoids, all different.
 
     Example:
         >>> x = np.array([0.0, 1.0, 2.0, 9.0, 9.0])
@@ -51,13 +44,6 @@ def find_medoids(distances: np.ndarray, classes: np.ndarray, gamma: float) -> li
 
 def cluster_assignments(distances: np.ndarray, medoids: list[int]) -> np.ndarray:
     """The nearest medoid of each image, g(S); of equally near ones the lowest row.
-
-    Args:
-        distances: (M, M) distances.
-        medoids: rows of the medoids, in any order.
-
-    Returns:
-        (M,) int64 rows.
 
     Example:
         >>> x = np.array([0.0, 1.0, 2.0])
@@ -92,13 +78,7 @@ def _scores(distances, classes, gamma, medoids, candidates) -> np.ndarray:
 def agreement(distances: np.ndarray, classes: np.ndarray, medoids: list[int]) -> float:
     """NMI of the clusters g(S) and the classes, with √(H(g) H(y)) below the bar.
 
-    Args:
-        distances: (M, M) distances.
-        classes: (M,) class of each image, 0 to K - 1.
-        medoids: rows of the medoids.
-
-    Returns:
-        From 0 to 1; 0 where there is one cluster or one class.
+    From 0 to 1; 0 where there is one cluster or one class.
 
     Example:
         >>> x = np.array([0.0, 1.0, 9.0])

@@ -22,7 +22,6 @@ from qsel.experiments.precision import precision
 from qsel.experiments.pretraining import small_trunk_weights
 from qsel.experiments.trunks import (
     ModelError,
-    Preprocessing,
     build_trunk,
     preprocessing,
     split_trunk,
@@ -51,7 +50,7 @@ def prepare(
     Seeded by ``config.seed``. A frozen trunk, or the frozen part of one, runs here,
     once, and the network is what follows it.
     """
-    check_images(data.train, data.test, workers=workers or None)  # all bad ones at once
+    check_images(data.train, data.test)  # names all bad ones at once
     hierarchy = data.train.hierarchy
     pretrained = None
     if config.weights == "synthcars":
@@ -74,18 +73,22 @@ def prepare(
         config.dropout,
         config.normalise,
     )
-    common = (config, device, workers)
-    expected = preprocessing(config.trunk, trunk)
+    common = (config, device, workers, preprocessing(config.trunk, trunk))
+    both = (data.train, data.test)
     if config.freeze == "trunk":
-        return _frozen(trunk, head, data, *common, expected)
+        raw = [frozen_features(trunk, images, *common) for images in both]
+        if config.whiten is not None:
+            head.standardise(raw[0], config.whiten)
+        head.to(device)
+        return head, *(Features(x, device, head.standardised) for x in raw)
     if config.freeze == "none":
-        train, test = (Images(x, *common, expected) for x in (data.train, data.test))
+        train, test = (Images(images, *common) for images in both)
     else:
         lower, trunk = split_trunk(trunk, config.freeze.removeprefix("until:"))
         views = config.views if config.augment else 0
         train, test = (
-            cached_activations(lower, images, *common, expected, n)
-            for images, n in ((data.train, views), (data.test, 0))
+            cached_activations(lower, images, *common, n)
+            for images, n in zip(both, (views, 0), strict=True)
         )
     kind = EmbeddingModel if config.batch_norm == "updated" else FixedStatistics
     model = kind(trunk, head)
@@ -102,27 +105,6 @@ class FixedStatistics(EmbeddingModel):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
-
-
-def _frozen(
-    trunk: nn.Module,
-    head: Head,
-    data: ZeroShot,
-    config: Config,
-    device: torch.device,
-    workers: int | None,
-    expected: Preprocessing,
-) -> tuple[nn.Module, Inputs, Inputs]:
-    width = head.embedding.in_features
-    train, test = (
-        frozen_features(trunk, images, config, device, workers, width, expected)
-        for images in (data.train, data.test)
-    )
-    if config.whiten is not None:
-        head.standardise(train, config.whiten)
-    head.to(device)
-    train, test = (Features(raw, device, head.standardised) for raw in (train, test))
-    return head, train, test
 
 
 @fresh_settings()
@@ -166,12 +148,7 @@ def trunk_features(model: nn.Module, inputs: Inputs) -> Tensor:
 def evaluate(
     embeddings: Tensor, labels: Tensor, ks: tuple[int, ...] = metrics.KS
 ) -> dict[str, float]:
-    """All metrics of Table 1, and MAP@R, on embeddings of unseen classes.
-
-    Args:
-        embeddings: (N, D) floating point.
-        labels: (N,) fine labels.
-        ks: the K of Recall@K.
+    """All metrics of Table 1, and MAP@R, of (N, D) embeddings and (N,) fine labels.
 
     Returns:
         "R@K" for each K, "MAP@R", "NMI" (mean over k-means seeds) and "NMI sd", all as

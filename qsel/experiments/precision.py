@@ -21,12 +21,7 @@ MOST_PRODUCTS = 10_000
 
 @contextmanager
 def precision(kind: str, device: torch.device) -> Iterator[None]:
-    """Products of a network in float32 or bfloat16 within the block.
-
-    Args:
-        kind: "float32" or "bfloat16".
-        device: of the network.
-    """
+    """Products of a network in "float32" or "bfloat16" within the block."""
     if kind == "float32":
         yield
         return

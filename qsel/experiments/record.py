@@ -5,20 +5,17 @@ machine.
 """
 
 import ast
-import hashlib
 import json
+import os
 import platform
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_origin, get_type_hints
 
 import torch
 
@@ -37,39 +34,28 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """What was run, on what, and what came out.
+    """What was run, on what, and what came out."""
 
-    Attributes:
-        config: every setting, see ``qsel.experiments.config.Config``.
-        preset: the preset that the settings started from.
-        data: name and fingerprints of the training and the test images, class counts,
-            the names of the fine classes "trained on" (older records lack them), and
-            how many images can never be a reference.
-        metrics: on the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over
-            k-means seeds.
-        by_class: of each unseen fine class, the number of "images", and of those that
-            "R@1" counts.
-        curve: one entry an epoch: mean loss and its parts, share of quadruplets whose
-            two hinges are both zero (of the rows with quadruplets), learning rate.
-        command: what repeats the run.
-        versions: see ``versions``. "results" decides whether a record still holds; the
-            others say where it comes from.
-        device: what it ran on.
-        date: the day it ended, in UTC.
-        seconds: wall-clock time of training, since the last resume, and of evaluation.
-    """
-
-    config: dict
-    preset: str
+    config: dict  # every setting, see ``qsel.experiments.config.Config``
+    preset: str  # that the settings started from
+    # Name and fingerprints of the training and the test images, class counts, the names
+    # of the fine classes "trained on" (older records lack them), and how many images
+    # can never be a reference.
     data: dict
+    # On the unseen classes: R@K, NMI, MAP@R as fractions, "NMI sd" over k-means seeds.
     metrics: dict[str, float]
+    # Of each unseen fine class, the number of "images", and of those that "R@1" counts.
     by_class: dict[str, list[int]]
+    # One entry an epoch: mean loss and its parts, share of quadruplets whose two hinges
+    # are both zero (of the rows with quadruplets), learning rate.
     curve: list[dict[str, float]]
-    command: str
+    command: str  # repeats the run
+    # See ``versions``. "results" decides whether a record still holds; the others say
+    # where it comes from.
     versions: dict[str, str | int]
     device: str
-    date: str
-    seconds: dict[str, float]
+    date: str  # the day it ended, in UTC
+    seconds: dict[str, float]  # of training, since the last resume, and of evaluation
 
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
@@ -87,16 +73,7 @@ class Record:
             RunError: no such file, or not a record; the path is named.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            hints = get_type_hints(cls)
-            if not isinstance(content, dict) or content.keys() != hints.keys():
-                raise TypeError(f"expected an object of {', '.join(hints)}")
-            found = cls(**content)
-            for name, kind in hints.items():
-                kind = get_origin(kind) or kind
-                if not isinstance(getattr(found, name), kind):
-                    raise TypeError(f"{name} is no {kind.__name__}")
-            return found
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise RunError(f"no run record at {path} ({error.strerror})") from error
         except (TypeError, ValueError) as error:
@@ -107,60 +84,35 @@ class Record:
 
 
 def writable(folder: Path, option: str = "--out") -> None:
-    """Check that a folder can be made and written to; nothing of it is left.
-
-    Args:
-        folder: that will hold runs, or one.
-        option: what the folder was given with.
+    """Check that a folder can be made and written to; nothing is made.
 
     Raises:
-        RunError: it cannot; the folder is named.
+        RunError: it cannot; the folder and the option that gave it are named.
 
     Example:
         >>> writable(Path("runs") / "first")
     """
-    missing = []
-    try:
-        str(folder).encode()  # torch writes to no other
-        missing += [part for part in (folder, *folder.parents) if not part.exists()]
-        for last in (False, False, True):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=folder).close()
-                break
-            except FileNotFoundError:  # another program has just removed it again
-                if last:
-                    raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is not UTF-8"
-        shown = str(folder).encode("utf-8", "backslashreplace").decode()
+    there = folder.absolute()
+    while not os.path.exists(there):
+        there = there.parent
+    reason = None
+    if not there.is_dir():
+        reason = f"{there} is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = f"no permission to write to {there}"
+    if reason:
         raise RunError(
-            f"cannot write to {shown} ({reason.lower()}); give "
-            f"another folder with {option}"
-        ) from error
-    finally:
-        _remove_empty(missing)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, innermost first, unless a program has put something there."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
+            f"cannot write to {folder} ({reason}); give another folder with {option}"
+        )
 
 
 @contextmanager
 def alone_at(work: Path, lock: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder, or of another output, for the block.
-
-    Args:
-        work: what is written.
-        lock: the file that stands for it.
+    """Hold the lock of what is written, a run's folder say, for the block.
 
     Raises:
         RunError: another program has it; the work is named.
     """
-    missing = [part for part in lock.parents if not part.exists()]
     with locked(lock) as mine:
         if not mine:
             raise RunError(
@@ -170,9 +122,10 @@ def alone_at(work: Path, lock: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if missing and [*missing[0].iterdir()] == [lock]:  # nothing was written
-                lock.unlink()
-                _remove_empty(missing)
+            with suppress(OSError):
+                if [*lock.parent.iterdir()] == [lock]:  # nothing was written
+                    lock.unlink()
+                    lock.parent.rmdir()
 
 
 def recorded_settings(config: Config) -> dict[str, object]:
@@ -192,8 +145,8 @@ def computed_by() -> tuple:
 def versions() -> dict[str, str | int]:
     """What computes: Python, packages, kind of processor, and this package's source.
 
-    "results" is ``RESULTS_VERSION``; "source" a digest of the package's statements;
-    "commit" that of the repository, if the package lies in its own.
+    "results" is ``RESULTS_VERSION``; "commit" the last one that changed the package, if
+    it lies in a repository.
     """
     found: dict[str, str | int] = {"python": platform.python_version()}
     found |= {name: version(name) for name in ("qsel", *PACKAGES)}
@@ -201,39 +154,25 @@ def versions() -> dict[str, str | int]:
     found |= {"cpu": f"{platform.machine()} {capability}", "results": RESULTS_VERSION}
     if commit := _commit(Path(__file__).parents[1]):
         found["commit"] = commit
-    return found | {"source": source_digest()}
+    return found
 
 
 def _commit(package: Path) -> str | None:
-    """The commit of a package's own repository; none where it is only installed.
-
-    A package that is installed somewhere below another project's repository, as in its
-    virtual environment, is not tracked there.
-    """
+    """The last commit that changed a package; none where git does not track it."""
     git = ["git", "-C", str(package)]
     try:
-        top = Path(_output([*git, "rev-parse", "--show-toplevel"]))
-        if not top.samefile(package.parent) or not (top / "pyproject.toml").is_file():
-            return None
-        _output([*git, "ls-files", "--error-unmatch", "--", "__init__.py"])
-        commit = _output([*git, "rev-parse", "HEAD"])
-        changed = _output([*git, "status", "--porcelain", "--", "."])
+        commit, changed = (
+            subprocess.check_output(
+                [*git, *words], stderr=subprocess.DEVNULL, text=True
+            )
+            for words in (
+                ["log", "-1", "--format=%H", "--", "."],
+                ["status", "--porcelain", "--", "."],
+            )
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit[:12] + (" with changes" if changed else "")
-
-
-@cache
-def source_digest() -> str:
-    """12 hexadecimal digits over the package's statements: a record's provenance.
-
-    Comments and docstrings do not count. Nothing is decided by it.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-        digest.update(ast.unparse(tree).encode())
-    return digest.hexdigest()[:12]
+    return commit[:12] + (" with changes" if changed else "") if commit else None
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
@@ -258,41 +197,21 @@ def command(
     threads: int = 1,
     processes: int = 1,
 ) -> str:
-    """The shell command that repeats a run; only what differs is spelled out.
+    """The shell command that repeats a run.
 
-    A data folder and a weights file are given by their names: a record holds no folder
-    of the machine.
-
-    Args:
-        source: what ``--data`` names, with its options.
-        preset: the preset that ``base`` is made of.
-        config: the run's settings.
-        base: the preset's settings for the run's method.
-        threads: of the processor; a sum in another number of them is another sum.
-        processes: that train together.
+    Only settings that differ from the preset's for that method, ``base``, are spelled
+    out. A data folder and a weights file are given by their names: a record holds no
+    folder of the machine. A sum in another number of threads is another sum.
     """
     words = ["qsel", "train"]
     if processes > 1:
         words = ["torchrun", f"--nproc-per-node={processes}", "-m", *words]
     words += ["--data", source, "--preset", preset]
     words += ["--method", config.method, "--seed", str(config.seed)]
-    wanted, given = config.to_dict(), base.to_dict()
-    if config.weights:
-        wanted["weights"] = Path(config.weights).name
-    for name, value in wanted.items():
+    given = base.to_dict()
+    for name, value in recorded_settings(config).items():
         if name not in ("method", "seed") and value != given[name]:
-            words += ["--set", f"{name}={_as_text(value)}"]
+            plain = value is None or isinstance(value, bool)
+            words += ["--set", f"{name}={str(value).lower() if plain else value}"]
     set_threads = f"OMP_NUM_THREADS={threads} " if threads > 1 else ""
     return set_threads + shlex.join(words)
-
-
-def _as_text(value: object) -> str:
-    return (
-        str(value).lower() if value is None or isinstance(value, bool) else str(value)
-    )
-
-
-def _output(words: list[str]) -> str:
-    return subprocess.run(
-        words, capture_output=True, text=True, check=True
-    ).stdout.strip()

@@ -14,7 +14,8 @@ from qsel.experiments.run import without_names
 TOLERANCE = 0.03  # of a fraction: 3 points
 # A record may come from anywhere: nothing else that it names is called.
 TRAINS = re.compile(
-    r"(OMP_NUM_THREADS=\d+ )?(torchrun --nproc-per-node[= ]\d+ -m )?qsel train [^\n]*"
+    r"(OMP_NUM_THREADS=\d+ )?(torchrun --nproc-per-node=\d+ -m )?"
+    r"qsel train --data [^\n]*"
 )
 
 
@@ -32,9 +33,6 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
             alone.
         trust: call the function that the record names as its trunk, if it names one.
 
-    Returns:
-        The record of the repetition.
-
     Raises:
         RunError: a record of another results version or of other data, a command that
             is no training, calls a function or failed, or metrics that differ by more;
@@ -49,8 +47,6 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
     if not TRAINS.fullmatch(record.command):
         raise RunError(f"{path}: its command is no `qsel train`: {record.command}")
     words = shlex.split(record.command)
-    if "--data" not in words[:-1]:
-        raise RunError(f"{path}: its command names no --data: {record.command}")
     if not trust and any(re.search(r"trunk\s*=.*:", w) for w in words):
         raise RunError(
             f"{path} calls a function of its own as the trunk; give --trust if you "
@@ -61,12 +57,11 @@ def repeat(path: Path, data: str | None = None, trust: bool = False) -> Record:
         again = Record.load(Path(folder) / "record.json")
     if without_names(again.data) != without_names(record.data):
         raise RunError(f"{path} is of other images; give them with --data")
-    allowed = 0.0 if _computes_alike(record, again) else TOLERANCE
-    gaps = {name: again.metrics[name] - was for name, was in record.metrics.items()}
+    allowed = 0.0 if _computer(record) == _computer(again) else TOLERANCE
     far = [
-        f"{name} {100 * record.metrics[name]:.4f} → {100 * again.metrics[name]:.4f}"
-        for name, gap in gaps.items()
-        if abs(gap) > allowed
+        f"{name} {100 * was:.4f} → {100 * again.metrics[name]:.4f}"
+        for name, was in record.metrics.items()
+        if abs(again.metrics[name] - was) > allowed
     ]
     if far:
         raise RunError(
@@ -98,9 +93,7 @@ def _call_again(text: str, data: str | None, folder: str) -> None:
         raise RunError(f"{text} failed; the reason stands above")
 
 
-def _computes_alike(one: Record, other: Record) -> bool:
-    """Whether two runs were made by the same packages on the same kind of processor."""
+def _computer(record: Record) -> list:
+    """The packages and the kind of processor that made a run."""
     names = ("python", *PACKAGES, "cpu")
-    return one.device == other.device and all(
-        one.versions.get(name) == other.versions.get(name) for name in names
-    )
+    return [record.device, *(record.versions.get(name) for name in names)]

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,18 +40,11 @@ from qsel.metrics import KS
 
 @dataclass(frozen=True)
 class Setup:
-    """What is asked for: the data, the settings, and how to name them in a record.
+    """What is asked for: the data, the settings, and how to name them in a record."""
 
-    Attributes:
-        data: training and unseen test classes.
-        source: what ``--data`` names, without the folders around it.
-        preset: the preset that ``config`` started from.
-        config: every setting that changes the result.
-    """
-
-    data: ZeroShot
-    source: str
-    preset: str
+    data: ZeroShot  # training and unseen test classes
+    source: str  # what ``--data`` names, without the folders around it
+    preset: str  # that ``config`` started from
     config: Config
 
 
@@ -70,45 +64,33 @@ def run(
     Args:
         setup: what is asked for.
         folder: of this run alone.
-        device: by default the fastest at hand.
-        workers: processes that decode image files, see
-            ``qsel.experiments.inputs.Images``.
+        device, workers: see ``qsel.experiments.training.train``.
         processes: those that do it together; they share the folder, and the first one
             writes.
 
     Raises:
         RunError: the folder holds a run of other settings or data, or cannot be written
-            to; or the test part is too small for the metrics.
-        TeamError: another process stopped.
-        HierarchyError, ModelError, TrainingError: see
+            to; or the test part is too small for the metrics. For other errors see
             ``qsel.experiments.training.train``.
     """
-    done = finished(setup, folder)
-    if done is not None:
+    if done := finished(setup, folder):
         return done
-    # Said before hours of work.
-    evaluable(setup.data.test)
+    evaluable(setup.data.test)  # said before hours of work
     if processes.rank == 0:
         writable(folder)
     method = setup.config.method
     device = device or best_device()
     # Half a run of one results version and half of another is a run of neither.
     checkpoint = folder / f"checkpoint-results{RESULTS_VERSION}.pt"
-    for other in checkpoints(folder):
-        if other != checkpoint and processes.rank == 0:
-            other.unlink()
     trained = None
     if method in UNTRAINED:
         with processes.first():
             embeddings = untrained(setup, device, workers)
     else:
-        trained = train(
-            setup.data, setup.config, device, workers, checkpoint, processes=processes
-        )
-        embeddings = embed(
-            trained.model, trained.test, processes, setup.config.precision
-        )
-        embeddings = comparable(embeddings, method)
+        common = (setup.config, device, workers, checkpoint)
+        trained = train(setup.data, *common, processes=processes)
+        found = embed(trained.model, trained.test, processes, setup.config.precision)
+        embeddings = comparable(found, method)
     with processes.first():  # it writes what the others read
         if processes.rank > 0:
             return Record.load(folder / "record.json")
@@ -121,11 +103,6 @@ def run(
         return record
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of unfinished runs; other programs' have other names."""
-    return sorted(folder.glob("checkpoint-results*.pt"))
-
-
 def _measured(
     setup: Setup,
     device: torch.device,
@@ -136,6 +113,9 @@ def _measured(
     """The record of a run, from its embeddings of the unseen classes."""
     began = time.perf_counter()
     labels = setup.data.test.hierarchy.fine
+    name = f"{device.type}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return Record(
         config=recorded_settings(setup.config),
         preset=setup.preset,
@@ -152,7 +132,7 @@ def _measured(
             processes=processes,
         ),
         versions=versions(),
-        device=_name(device, processes),
+        device=f"{processes} × {name}" if processes > 1 else name,
         date=datetime.now(UTC).date().isoformat(),
         seconds={
             "training": round(trained.seconds, 1) if trained else 0.0,
@@ -172,16 +152,11 @@ def untrained(setup: Setup, device: torch.device, workers: int | None = None) ->
     config = setup.config
     if config.method == "raw_pixels":
         side = min(32, config.image_size)
-        features = torch.cat(
-            [
-                nn.functional.interpolate(
-                    images, size=side, mode="bilinear", antialias=True
-                ).flatten(1)
-                for images in Images(
-                    setup.data.test, config, device, workers
-                ).everything()
-            ]
+        small = partial(
+            nn.functional.interpolate, size=side, mode="bilinear", antialias=True
         )
+        batches = Images(setup.data.test, config, device, workers).everything()
+        features = torch.cat([small(images).flatten(1) for images in batches])
     else:
         model, _, inputs = prepare(setup.data, config, device, workers)
         features = trunk_features(model, inputs)
@@ -195,18 +170,14 @@ def evaluable(test: ImageSet) -> None:
         RunError: too few images for the largest K, a single class, or no class with two
             images.
     """
-    fine = test.hierarchy.fine
-    images = fine.bincount()
-    needed = max(KS) + 1
-    if len(fine) < needed:
-        reason = f"{len(fine)} images; R@{max(KS)} needs {needed}"
-    elif (images > 0).sum() < 2:
-        reason = "one fine class; retrieval and clustering need two"
-    elif images.max() < 2:
-        reason = "one image of each fine class; MAP@R needs a class with two"
-    else:
-        return
-    raise RunError(f"the test part has {reason}: give data with more to test on")
+    images, needed = test.hierarchy.fine.bincount(), max(KS) + 1
+    classes = int((images > 0).sum())
+    if images.sum() < needed or classes < 2 or images.max() < 2:
+        raise RunError(
+            f"the test part has {images.sum()} images; R@{max(KS)} needs {needed}, NMI "
+            f"two fine classes (here {classes}), and MAP@R two images of one of them: "
+            "give data with more to test on"
+        )
 
 
 def finished(setup: Setup, folder: Path) -> Record | None:
@@ -250,10 +221,3 @@ def describe(data: ZeroShot) -> dict[str, object]:
 def without_names(described: dict[str, object]) -> dict[str, object]:
     """What records have always said of the data; fingerprints cover the names too."""
     return {key: value for key, value in described.items() if key != "trained on"}
-
-
-def _name(device: torch.device, processes: int) -> str:
-    name = f"{device.type}, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return name if processes == 1 else f"{processes} × {name}"

@@ -62,13 +62,10 @@ def one_run(
 
     Args:
         source: as for ``qsel.data.load``.
-        preset_name: the preset to start from.
-        method: the row.
-        seed: which of its runs.
+        preset_name, settings: the preset to start from, and changes to it.
+        method, seed: the row, and which of its runs.
         runs: the folder that holds all runs.
-        settings: changes to the preset.
-        workers: processes that decode image files, see
-            ``qsel.experiments.inputs.Images``. Their number changes no result.
+        workers: see ``qsel.experiments.inputs.Images``.
 
     Returns:
         What was asked for, the record, and the folder that holds it and the network.
@@ -107,24 +104,16 @@ def gather(folder: str | Path) -> pd.DataFrame:
     version), command, and record: where the record lies, from ``results/`` on if it is
     one of the recorded ones.
     """
-    rows = []
-    origin: dict[tuple, Path] = {}
+    rows, origin = [], {}
     for path in sorted(Path(folder).rglob("record.json")):
         record = Record.load(path)
         made_of = (record.versions.get("results"), str(without_names(record.data)))
         origin.setdefault(made_of, path.parent)
-        if len(origin) > 1:
-            one, other = origin.values()
-            raise RunError(
-                f"{one} and {other} are runs of different results versions, or on "
-                "different images, and do not compare; remove the older one"
-            )
-        metrics = {name: 100 * value for name, value in record.metrics.items()}
         rows.append(
             {
                 "method": record.config["method"],
                 "seed": record.config["seed"],
-                **metrics,
+                **{name: 100 * value for name, value in record.metrics.items()},
                 "by_class": record.by_class,
                 "seconds": record.seconds["training"],
                 "device": record.device,
@@ -134,27 +123,31 @@ def gather(folder: str | Path) -> pd.DataFrame:
                 "record": _place(path, Path(folder)),
             }
         )
-    frame = pd.DataFrame(rows)
-    if rows:
-        twice = frame[frame.duplicated(["method", "seed"])]
-        if len(twice):
-            method, seed = twice.iloc[0][["method", "seed"]]
-            raise RunError(
-                f"{folder} holds several runs of {method}, seed {seed}; name the "
-                "folder of one data set and one preset"
-            )
-        order = {method: i for i, method in enumerate(TITLES)}
-        frame = frame.sort_values(["method", "seed"], key=lambda c: c.replace(order))
+    if len(origin) > 1:
+        one, other, *_ = origin.values()
+        raise RunError(
+            f"{one} and {other} are runs of different results versions, or on "
+            "different images, and do not compare; remove the older one"
+        )
+    frame = pd.DataFrame(rows, columns=None if rows else ["method", "seed", *MEASURED])
+    twice = frame[frame.duplicated(["method", "seed"])]
+    if len(twice):
+        method, seed = twice.iloc[0][["method", "seed"]]
+        raise RunError(
+            f"{folder} holds several runs of {method}, seed {seed}; name the folder of "
+            "one data set and one preset"
+        )
+    order = {method: i for i, method in enumerate(TITLES)}
+    frame = frame.sort_values(["method", "seed"], key=lambda c: c.replace(order))
     return frame.reset_index(drop=True)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """All rows as re-run: "mean ± sd" over seeds of each metric, in percent."""
     rows = {}
-    for method in of_table(set(runs.method) if len(runs) else ()):
-        title = TITLES[method]
-        of_row = runs[runs.method == method] if len(runs) else runs
-        rows[title] = {"runs": len(of_row)} | {
+    for method in of_table(set(runs.method)):
+        of_row = runs[runs.method == method]
+        rows[TITLES[method]] = {"runs": len(of_row)} | {
             column: spread(of_row[column]) if len(of_row) else "not run"
             for column in MEASURED
         }
@@ -174,9 +167,8 @@ def beside(runs: pd.DataFrame, metrics: tuple[str, ...] = MEASURED) -> pd.DataFr
     """
     rerun = summary(runs)
     rows = {}
-    for method in of_table(set(runs.method) if len(runs) else ()):
-        title = TITLES[method]
-        of_row = runs[runs.method == method] if len(runs) else runs
+    for method in of_table(set(runs.method)):
+        title, of_row = TITLES[method], runs[runs.method == method]
         quoted = dict(zip(METRICS, QUOTED.get(title, ()), strict=False))
         cells = {}
         for metric in metrics:
@@ -204,17 +196,14 @@ def spread(values: pd.Series) -> str:
 
 
 def recorded(name: str = RECORDED) -> Path:
-    """A folder of recorded runs, from the root or a notebook; nothing may be in it.
-
-    Args:
-        name: the folder's path below ``results``.
+    """A folder below ``results``, from the root or a notebook; it may be empty.
 
     Raises:
         FileNotFoundError: no folder ``results`` here or one up.
     """
-    for root in (Path(), Path("..")):
-        if (root / "results").is_dir():
-            return root / "results" / name
+    for results in (Path("results"), Path("../results")):
+        if results.is_dir():
+            return results / name
     raise FileNotFoundError(
         "no results folder here or one folder up; run from the repository's root or "
         "its notebooks folder"
@@ -237,10 +226,9 @@ def link(record: str) -> str:
 
 def _place(path: Path, folder: Path) -> str:
     """A record's path without the machine's folders around it."""
-    parts = path.parts
-    if "results" in parts:
-        from_results = len(parts) - 1 - parts[::-1].index("results")
-        return "/".join(parts[from_results:])
+    if "results" in path.parts:
+        from_results = path.parts[::-1].index("results") + 1
+        return "/".join(path.parts[-from_results:])
     return path.relative_to(folder).as_posix()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 import torchvision
-from torch import Tensor, fx, nn
+from torch import fx, nn
+from torchvision.ops import Conv2dNormActivation as convolution
 from torchvision.transforms import InterpolationMode
 
 from qsel.data.files import first_line
@@ -20,16 +21,11 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a trunk's weights expect of an image, beside its size.
+    """What a trunk's weights expect of an image, beside its size."""
 
-    Attributes:
-        mean, std: of each channel, for pixels from 0 to 1.
-        interpolation: how images are resized.
-    """
-
-    mean: tuple[float, float, float]
+    mean: tuple[float, float, float]  # of each channel, for pixels from 0 to 1
     std: tuple[float, float, float]
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR  # to resize
 
 
 # Of most ImageNet weights, and of the small trunk's.
@@ -37,15 +33,11 @@ IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def preprocessing(name: str, trunk: nn.Module | None = None) -> Preprocessing:
-    """What a trunk expects of an image.
+    """What the trunk of this name expects of an image.
 
     torchvision says it for its weights. A function's module says it in attributes
     ``mean``, ``std`` and ``interpolation`` ("bilinear", "bicubic", …); what it leaves
     out is that of ImageNet.
-
-    Args:
-        name: as a configuration's ``trunk``.
-        trunk: the module that a function returned.
 
     Example:
         >>> preprocessing("efficientnet_b0").interpolation.value
@@ -65,13 +57,7 @@ def preprocessing(name: str, trunk: nn.Module | None = None) -> Preprocessing:
 
 @fresh_settings()
 def build_trunk(config: Config) -> tuple[nn.Module, int]:
-    """The trunk a configuration names, and the width of its features.
-
-    Args:
-        config: ``trunk``, ``weights`` and ``image_size``.
-
-    Returns:
-        A module (B, 3, H, W) → (B, features), and ``features``.
+    """The trunk a configuration names, (B, 3, H, W) → (B, features), and ``features``.
 
     Raises:
         ModelError: no such trunk, weights that cannot be had or do not fit, or a
@@ -83,17 +69,15 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
     """
     if ":" in config.trunk:
         trunk = _call(config.trunk)
-        if config.weights not in (None, "imagenet"):
-            _load(trunk, config.weights)
+        _load(trunk, config.weights)
     elif config.trunk == "small":
-        trunk = small_trunk()
         if config.weights == "imagenet":
             raise ModelError(
                 "the small trunk has no ImageNet weights; set weights=none, or give a "
                 "file"
             )
-        if config.weights is not None:
-            _load(trunk, config.weights)
+        trunk = small_trunk()
+        _load(trunk, config.weights)
     else:
         trunk = _torchvision_trunk(config.trunk, config.weights)
     return trunk, _width(trunk, config)
@@ -101,13 +85,6 @@ def build_trunk(config: Config) -> tuple[nn.Module, int]:
 
 def small_trunk() -> nn.Sequential:
     """Six convolutions, (B, 3, H, W) → (B, 192): trains from nothing on a CPU."""
-
-    def convolution(inside: int, out: int, stride: int = 1) -> list[nn.Module]:
-        return [
-            nn.Conv2d(inside, out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-        ]
 
     return nn.Sequential(
         *convolution(3, 24, stride=2),
@@ -141,8 +118,7 @@ def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:
             f"the ImageNet weights of {name} could not be downloaded ({error}); on a "
             "machine with internet access fetch them once, then set weights to the file"
         ) from error
-    if weights not in (None, "imagenet"):
-        _load(trunk, weights)
+    _load(trunk, weights)
     if hasattr(trunk, "aux_logits"):  # GoogLeNet and Inception train side branches
         trunk.aux_logits = False
     linear = [n for n, m in trunk.named_modules() if isinstance(m, nn.Linear)]
@@ -158,21 +134,18 @@ def _torchvision_trunk(name: str, weights: str | None) -> nn.Module:
 def _call(name: str) -> nn.Module:
     module, _, function = name.partition(":")
     try:
-        trunk = getattr(importlib.import_module(module), function)()
+        return getattr(importlib.import_module(module), function)()
     except Exception as error:  # a user's function may raise anything
         raise ModelError(
             f"trunk={name!r} could not be made: {first_line(error)}; expected "
             "'package.module:function', importable from here (see PYTHONPATH), called "
             "without arguments"
         ) from error
-    if not isinstance(trunk, nn.Module):
-        raise ModelError(
-            f"trunk={name!r} returned a {type(trunk).__name__}; expected a torch module"
-        )
-    return trunk
 
 
-def _load(trunk: nn.Module, path: str) -> None:
+def _load(trunk: nn.Module, path: str | None) -> None:
+    if path in (None, "imagenet"):
+        return
     if not Path(path).is_file():
         raise ModelError(f"no weights at {path}; expected 'imagenet', a file, or none")
     try:
@@ -186,11 +159,9 @@ def _load(trunk: nn.Module, path: str) -> None:
 
 
 def split_trunk(trunk: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
-    """A trunk cut in front of one of its modules: what comes before, and the rest.
+    """A trunk cut in front of a module of that name: what comes before, and the rest.
 
-    Args:
-        trunk: a module that ``torch.fx`` can trace; it is traced in evaluation mode.
-        name: of the module, as ``trunk.named_modules()`` has it.
+    It is traced by ``torch.fx``, in evaluation mode.
 
     Raises:
         ModelError: no such module, a trunk that cannot be traced, or more than one
@@ -242,20 +213,15 @@ def _inside(node: fx.Node, name: str) -> bool:
 
 @torch.no_grad()
 def _width(trunk: nn.Module, config: Config) -> int:
-    was_training = trunk.training
     try:
+        was_training = trunk.training
         out = trunk.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+        trunk.train(was_training)
+        _, width = out.shape
+        return width
     except Exception as error:
         raise ModelError(
             f"trunk={config.trunk!r} cannot take images of image_size="
             f"{config.image_size} ({first_line(error)}); expected a module "
             "that turns (B, 3, S, S) into (B, features), and a size that suits it"
         ) from error
-    trunk.train(was_training)
-    if not isinstance(out, Tensor) or out.ndim != 2:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ModelError(
-            f"trunk={config.trunk!r} turns one image into {shape}; expected a tensor "
-            "of shape (1, features)"
-        )
-    return out.shape[1]

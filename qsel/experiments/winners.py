@@ -13,8 +13,7 @@ EDGE = 0.1  # of a range
 def winners(runs: Sequence[dict]) -> dict[str, dict[str, float]]:
     """Each row's own best setting; "last_epoch" is the epoch at which it was best.
 
-    Args:
-        runs: as the search's file holds them.
+    The runs are as the search's file holds them.
     """
     best: dict[str, dict] = {}
     for run in _trained(runs):

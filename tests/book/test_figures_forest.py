@@ -28,7 +28,7 @@ def runs(seed=0, **gains):
 @pytest.fixture(scope="module")
 def settings():
     one, two, three = forest.SETTINGS
-    return {one: over_folds(runs(1), runs(2)), three: runs(3, proxy_anchor=1)}
+    return {one: over_folds(runs(1), runs(2)), three: runs(3, multi_similarity=1)}
 
 
 def test_each_line_is_a_difference_with_its_interval(settings):
@@ -42,7 +42,7 @@ def test_each_line_is_a_difference_with_its_interval(settings):
         for title in settings
     ]
     (_, last) = settings
-    expected.append((last, judge(settings[last], "method2", "proxy_anchor")))
+    expected.append((last, judge(settings[last], "method2", "multi_similarity")))
     assert len(drawn) == len(expected) == 13
     for (span, dot), (title, gap) in zip(drawn, expected, strict=True):
         assert tuple(span.get_xdata()) == gap.interval
@@ -53,7 +53,9 @@ def test_each_line_is_a_difference_with_its_interval(settings):
         assert same_color(dot.get_markerfacecolor(), face)
     assert {gap.clear for _, gap in expected} == {True, False}
     names = [text.get_text() for text in figure.axes[0].texts]
-    assert names[0] == "Method 2 − Method 1" and names[-1] == "Method 2 − Proxy-Anchor"
+    assert (
+        names[0] == "Method 2 − Method 1" and names[-1] == "Method 2 − Multi-Similarity"
+    )
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == list(settings) and len(set(forest.COLOURS.values())) == 3
 
@@ -74,8 +76,8 @@ def test_the_alt_text_has_the_numbers(settings):
         gap = judge(table, "method2", "random")
         low, high = gap.interval
         assert f"{title} {gap.difference:.1f} ({low:.1f} to {high:.1f}, clear)" in said
-    assert "Method 2 minus Proxy-Anchor: SynthCars" in said
-    assert "classification" not in said and "-" not in said.replace("Proxy-", "")
+    assert "Method 2 minus Multi-Similarity: SynthCars" in said
+    assert "classification" not in said and "-" not in said.replace("Multi-", "")
 
 
 def test_settings_without_records_are_left_out_and_folds_are_joined(tmp_path, settings):

@@ -24,11 +24,6 @@ def image_set(name="synthcars train"):
 X = torch.tensor([[0.0], [3.0], [4.0], [5.0], [2.0], [6.0], [7.0], [8.0]])
 
 
-def drawn(figure):
-    figure.canvas.draw()
-    return figure.axes
-
-
 def shown(ax) -> int:
     """Which image of ``image_set`` an axis has."""
     return int(ax.images[0].get_array().max()) // 20
@@ -39,7 +34,7 @@ def test_quadruplet_rows_have_members_distances_and_frames():
         "random": Quadruplets(*torch.tensor([[0], [1], [2], [5]])),
         "method1": Quadruplets(*torch.tensor([[0], [1], [3], [4]])),
     }
-    axes = drawn(image_rows.quadruplet_rows(image_set(), X, chosen, 0))
+    axes = image_rows.quadruplet_rows(image_set(), X, chosen, 0).axes
     assert [shown(ax) for ax in axes] == [0, 1, 2, 5, 0, 1, 3, 4]
     under = [ax.get_xlabel() for ax in axes]
     assert under == [
@@ -57,21 +52,19 @@ def test_hardest_negatives_are_the_nearest_pairs_each_picture_once():
     pairs = image_rows.hardest_negatives(X, Quadruplets(r, r, r, n), 5)
     # 1-4 and 3-5 are 1 apart; 0-4, 5-3 and 7-3 share a picture with them.
     assert pairs.tolist() == [[1, 3], [4, 5]]
-    assert image_rows.hardest_negatives(X, Quadruplets(r, r, r, n), 1).shape == (
-        *(2, 1),
-    )
+    assert image_rows.hardest_negatives(X, Quadruplets(r, r, r, n), 1).shape == (2, 1)
 
 
 def test_negatives_stand_below_their_references_with_the_distance():
-    axes = drawn(image_rows.negatives(image_set(), X, torch.tensor([[0], [5]])))
+    axes = image_rows.negatives(image_set(), X, torch.tensor([[0], [5]])).axes
     assert [shown(ax) for ax in axes] == [0, 5]
     assert axes[0].get_title() == "$D$ = 6.000"
     assert [ax.get_xlabel() for ax in axes] == ["x\na", "y\nc"]
 
 
-@pytest.mark.parametrize("classes", [[2], [2, 0, 1, 3], [3, 0, 1, 2, 2]])
+@pytest.mark.parametrize("classes", [[2], [3, 0, 1, 2, 2]])
 def test_retrieval_shows_the_query_and_one_picture_of_each_class(classes):
-    (ax,) = drawn(image_rows.retrieval(image_set(), classes))
+    (ax,) = image_rows.retrieval(image_set(), classes).axes
     boxes = [box for box in ax.artists if hasattr(box, "offsetbox")]
     found = [int(np.max(box.offsetbox.get_data())) // 20 for box in boxes]
     assert found == [*(2 * f for f in classes), 2 * classes[0] + 1]  # the query last
@@ -82,22 +75,6 @@ def test_retrieval_shows_the_query_and_one_picture_of_each_class(classes):
 def test_long_names_are_cut_and_folders_left_out():
     assert image_rows._short("sedan/audi a4") == "audi a4"
     assert len(image_rows._short("x" * 80)) == image_rows.LONGEST
-
-
-@pytest.mark.parametrize(
-    ("name", "may"),
-    [
-        ("synthcars test", True),
-        ("my photographs train", True),
-        ("cars196fans train", True),
-        ("cars196 train", False),
-        ("cars196 (train part) test", False),
-    ],
-)
-def test_photographs_of_stanford_cars_are_withheld(name, may):
-    sentence = figures.withheld(image_set(name))
-    assert (sentence is None) == may
-    assert may or "may not be passed on" in sentence.data
 
 
 def test_a_picture_becomes_a_small_png():

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from qsel.book.figures import outcomes
 from qsel.book.figures.outcomes import (
@@ -17,33 +16,19 @@ from qsel.book.figures.outcomes import (
     ablation_dots,
     as_code,
     provenance,
-    show_ablation_verdicts,
     show_ablations,
+    show_differences,
     show_sources,
     show_summary,
     show_table,
-    show_verdicts,
     table_dots,
     training_curve,
 )
-from qsel.experiments.comparison import COMPARISONS, RIVALS
+from qsel.experiments.comparison import COMPARISONS, RIVALS, judge
 from qsel.experiments.row_names import ADDED
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED
-
-
-def curve(epochs=3, rival=False):
-    whole = pd.DataFrame(
-        {
-            "epoch": range(1, epochs + 1),
-            "loss": np.linspace(3, 2, epochs),
-            "distance": np.linspace(2, 1, epochs),
-            "global": np.linspace(1, 0.5, epochs),
-            "zero": np.linspace(0, 0.4, epochs),
-        }
-    )
-    return whole[["epoch", "loss"]] if rival else whole
 
 
 def runs(methods=tuple(TITLES), seeds=3):
@@ -83,7 +68,7 @@ def test_names_in_tables_are_text():
     html = show_table(frame, BAD_NAME).to_html()
     assert "<img" not in html and html.count("&lt;img src=x onerror") == 4
     assert ">1.23<" in html
-    html = show_ablations(ablated()).to_html()
+    html = show_ablations(ablated(), runs()).to_html()
     assert (
         "errata.html#erratum-" in html and "&lt;a" not in html and "&amp;" not in html
     )
@@ -104,11 +89,6 @@ def test_code_in_markdown_is_shown_as_it_is(text):
     assert f"<code>{text}</code>" in MarkdownIt().render(as_code(text))
 
 
-def draw(figure):
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
-
-
 def dots(panel):
     found = [line.get_xdata() for line in panel.lines if line.get_linestyle() == "None"]
     return np.concatenate(found) if found else np.array([])
@@ -117,41 +97,21 @@ def dots(panel):
 # --- figures ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_training_curve(epochs):
-    figure = training_curve(curve(epochs))
-    draw(figure)
-    left, right = figure.axes
-    drawn = left.lines[0].get_xydata()
-    assert np.allclose(drawn, curve(epochs)[["epoch", "loss"]])
-    assert np.allclose(right.lines[0].get_ydata(), 100 * curve(epochs)["zero"])
-    assert left.get_xlabel() == "epoch" and "%" in right.get_ylabel()
-    assert len(left.get_legend().get_texts()) == 3
+def test_training_curve_with_parts_for_quadruplets_alone():
+    curve = pd.DataFrame(np.random.default_rng(0).random((3, 3)))
+    curve = curve.set_axis(["loss", "distance", "global"], axis=1)
+    for parts in (["loss", "distance", "global"], ["loss"]):
+        (ax,) = training_curve(curve[parts].assign(epoch=[1, 2, 3])).axes
+        for line, part in zip(ax.lines, parts, strict=True):
+            assert np.allclose(line.get_ydata(), curve[part])
 
 
-def test_training_curve_of_a_row_without_quadruplets():
-    figure = training_curve(curve(rival=True))
-    draw(figure)
-    (panel,) = figure.axes
-    assert np.allclose(panel.lines[0].get_xydata(), curve()[["epoch", "loss"]])
-    assert panel.get_legend() is None
-
-
-def test_a_row_without_training_has_no_curve():
-    figure = training_curve(pd.DataFrame([]))
-    draw(figure)
-    assert [text.get_text() for text in figure.texts] == ["not trained"]
-
-
-def test_one_dot_a_run():
+def test_one_dot_a_run_on_the_tables_rows_from_the_top():
     frame = runs()
     figure = table_dots(frame)
-    draw(figure)
-    assert [panel.get_xlabel() for panel in figure.axes] == [
-        f"{metric} (%)" for metric in MEASURED
-    ]
     trained = frame[frame.method.isin(list(ROWS))]
     for panel, metric in zip(figure.axes, MEASURED, strict=True):
+        assert panel.get_xlabel() == f"{metric} (%)"
         assert sorted(dots(panel)) == pytest.approx(sorted(trained[metric]))
         dashed = [line for line in panel.lines if line.get_linestyle() == "--"]
         before = frame.loc[frame.method == "start", metric].mean()
@@ -159,13 +119,9 @@ def test_one_dot_a_run():
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [TWO_LINES[method] for method in ROWS]
     low, high = figure.axes[0].get_ylim()
-    assert low > high  # the table's first row on top
-
-
-def test_rows_that_were_not_run_are_empty():
-    figure = table_dots(runs(["random", "method2"]))
-    draw(figure)
-    assert len(dots(figure.axes[0])) == 6
+    assert low > high
+    few = table_dots(runs(["random", "method2"]))
+    assert len(dots(few.axes[0])) == 6
 
 
 def test_quadruplet_rows_differ_and_the_others_are_one_family():
@@ -180,8 +136,6 @@ def test_quadruplet_rows_differ_and_the_others_are_one_family():
 def test_ablations_have_one_dot_a_seed():
     frame = ablated()
     figure = ablation_dots(frame)
-    draw(figure)
-    assert len(figure.axes) == 2
     for panel, metric in zip(figure.axes, ("R@1", "NMI"), strict=True):
         assert sorted(dots(panel)) == pytest.approx(sorted(frame[f"{metric} change"]))
         low, high = panel.get_xlim()
@@ -194,21 +148,18 @@ def test_ablations_have_one_dot_a_seed():
     ]
 
 
-@pytest.mark.parametrize("function", [table_dots, ablation_dots])
-def test_nothing_run_is_a_figure_that_says_so(function):
-    figure = function(pd.DataFrame())
-    draw(figure)
-    assert [text.get_text() for text in figure.texts] == ["not run"]
-
-
 # --- tables and sentences --------------------------------------------------------
 
 
-def test_table_has_two_decimals_and_a_named_first_column():
-    frame = pd.DataFrame({"R@1": [1.23456]}, index=["one & only"])
-    html = show_table(frame, "method").to_html()
-    assert "1.23" in html and "1.2345" not in html
-    assert "method" in html and "one" in html
+def test_nothing_run_is_said():
+    nothing = pd.DataFrame()
+    for function in (table_dots, ablation_dots, training_curve):
+        (text,) = function(nothing).texts
+        assert text.get_text() in ("not run", "not trained")
+    for function in (show_summary, show_sources):
+        assert "Not run" in function(nothing).data
+    assert show_differences({"here": nothing}).data == "Not run."
+    assert "<tbody>" in show_ablations(nothing, nothing).to_html()
 
 
 def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
@@ -222,19 +173,17 @@ def test_winners_of_a_search_and_whether_they_lie_at_an_edge(tmp_path):
     assert table.loc[TITLES["method1"], "at the edge"] == "no"
 
 
-def test_verdicts_are_a_list_of_the_comparisons():
+def test_differences_are_a_table_of_what_was_run():
     frame = runs()
-    text = show_verdicts(frame, ("R@1", "NMI")).data
-    assert text.count("\n- ") + 1 == 2 * len(COMPARISONS)
-    assert show_verdicts(frame, pairs=RIVALS).data.count("\n- ") + 1 == 8
-    of_paper = frame[~frame.method.isin(ADDED)]  # nothing is said of what no one ran
-    assert show_verdicts(of_paper, pairs=RIVALS).data.count("\n- ") + 1 == 5
-    assert "Not run" in show_verdicts(frame.iloc[:0]).data
-
-
-def test_summary_of_nothing_says_so():
-    assert show_summary(pd.DataFrame()).data == "Not run."
-    assert "Method 1" in show_summary(runs()).to_html()
+    table = show_differences({"here": frame}).data
+    assert len(table) == len(COMPARISONS)
+    assert set(table["runs"]) == {"here"}
+    row = table[table["rows"] == "Method 2 − Method 1"]
+    gap = judge(frame, "method2", "method1")
+    assert row["points"].item() == f"{gap.difference:+.2f}"
+    of_paper = {"here": frame[~frame.method.isin(ADDED)]}
+    assert len(show_differences(of_paper, RIVALS).data) == 6  # not what no one ran
+    assert show_differences({"here": frame.iloc[:0]}).data == "Not run."
 
 
 def test_sources_name_command_and_record_of_each_row(monkeypatch):
@@ -245,19 +194,14 @@ def test_sources_name_command_and_record_of_each_row(monkeypatch):
     assert len(lines) == 2 and "method2-seed0" in lines[1]
     monkeypatch.setattr(outcomes, "link", lambda record: "https://a.example/r")
     assert "`qsel train`, [record](https://a.example/r)" in show_sources(frame).data
-    assert show_sources(pd.DataFrame()).data == "Not run."
-
-
-def test_sources_of_ablations():
-    frame = ablated().assign(command="qsel train", record="results/record.json")
-    lines = show_sources(frame).data.splitlines()
+    found = ablated().assign(command="qsel train", record="results/record.json")
+    lines = show_sources(found).data.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("- margin_derived, Proposed Method 2: `qsel train`")
 
 
 def test_provenance_counts_what_was_run():
-    said = provenance(runs(["random", "method2"], seeds=2))
-    assert said == (
+    assert provenance(runs(["random", "method2"], seeds=2)) == (
         "4 runs of 2 rows with up to 2 seeds, on cpu, 2026-11-24; 4 minutes of "
         "training in all."
     )
@@ -265,31 +209,9 @@ def test_provenance_counts_what_was_run():
 
 def test_the_table_of_ablations_links_to_the_errata():
     frame = ablated()
-    html = show_ablations(frame).to_html()
+    html = show_ablations(frame, runs()).to_html()
     assert 'href="../book/errata.html#erratum-3"' in html
     for name, method in (("margin_derived", "method2"), ("random_negative", "method1")):
         of_job = frame[(frame.ablation == name) & (frame.method == method)]
         assert f"{of_job['R@1 change'].mean():+.2f} ±" in html
         assert SWITCHES[name].words in html
-    assert "Method 1" in html
-
-
-def test_tables_and_sentences_of_no_ablations():
-    assert "<tbody>" in show_ablations(pd.DataFrame()).to_html()
-    said = show_ablation_verdicts(pd.DataFrame(), pd.DataFrame()).data
-    assert "Not run" in said
-
-
-def test_a_sentence_for_each_ablation():
-    text = show_ablation_verdicts(ablated(), runs()).data
-    assert text.count("- “") + text.count("- The row's own") == 3
-    both = show_ablation_verdicts(ablated(), runs(), ("R@1", "NMI")).data
-    assert both.count("\n") + 1 == 6 and "in NMI" in both
-
-
-def test_ablations_against_another_row():
-    text = show_ablation_verdicts(
-        ablated(), runs(), names=["random_negative"], against="random"
-    ).data
-    assert text.count("Random Quadruplet Selection") == 2
-    assert "own setting" not in text and "m₁" not in text

@@ -15,8 +15,7 @@ def test_bars_are_multiples_of_the_floor():
     assert {bar.get_x() for bar in axes.patches} == {1}
     colours = {bar.get_facecolor() for bar in axes.patches[:3]}
     assert len(colours) == 1 and axes.patches[3].get_facecolor() not in colours
-    assert axes.get_xlabel() and axes.get_xscale() == "log"
-    figure.canvas.draw()
+    assert axes.get_xscale() == "log"
 
 
 def test_lines_hold_every_point():
@@ -28,8 +27,6 @@ def test_lines_hold_every_point():
     assert [*by_b.lines[0].get_xdata()] == [128, 512]
     assert [*memory.lines[0].get_ydata()] == [90, 90, 300]
     assert by_n.get_xscale() == by_n.get_yscale() == "log"
-    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes)
-    figure.canvas.draw()
 
 
 def test_slopes_are_said():

@@ -82,17 +82,6 @@ def test_figures_and_the_papers_equations_are_numbered_through_the_book():
     assert settings["numfig_secnum_depth"] == 0
 
 
-def test_both_pages_of_losses_move_the_same_four_points():
-    found = [
-        (page, match[1])
-        for page, cell in cells("code")
-        if (match := re.search(r"^four = (.*)$", "".join(cell["source"]), re.M))
-        and "[1.0, 0.2]" in match[1]
-    ]
-    assert {page for page, _ in found} == {"2_related_work", "3_2_distance_cost"}
-    assert len({literal for _, literal in found}) == 1
-
-
 def test_pictures_of_a_data_set_are_shown_where_it_allows_it():
     """What draws pictures stands behind ``withheld``, but Figure 1, which asks."""
     drawing = re.compile(

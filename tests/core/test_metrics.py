@@ -6,16 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from blocks import DTYPES
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from qsel import map_at_r, nmi, recall_at_k
 from qsel.experiments.network import hits_by_class
 from qsel.metrics import retrieval
-
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
 
 # The slow twins.
 
@@ -80,15 +78,25 @@ def cases(draw):
     return torch.tensor(points).to(draw(st.sampled_from(DTYPES))), torch.tensor(labels)
 
 
-@settings(max_examples=200)
 @given(cases())
-def test_recall_is_that_of_a_loop(case):
+def test_recall_and_map_at_r_are_those_of_a_loop(case):
     points, labels = case
     ks = tuple(range(1, len(points)))
     found = recall_at_k(points, labels, ks)
     assert tuple(found) == ks
     for k in ks:
         assert found[k] == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
+    if labels.unique().numel() == len(labels):
+        with pytest.raises(ValueError, match="alone in their class"):
+            map_at_r(points, labels)
+        return
+    expected = slow_map_at_r(points, labels)
+    assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
+    # One search gives what each metric gives.
+    assert retrieval(points, labels, ks) == {
+        **{f"R@{k}": found[k] for k in ks},
+        "MAP@R": map_at_r(points, labels),
+    }
 
 
 @given(cases())
@@ -105,31 +113,6 @@ def test_hits_by_class_add_up_to_recall(case):
     assert total == pytest.approx(recall_at_k(points, labels, (1,))[1])
 
 
-@settings(max_examples=200)
-@given(cases())
-def test_map_at_r_is_that_of_a_loop(case):
-    points, labels = case
-    if labels.unique().numel() == len(labels):
-        with pytest.raises(ValueError, match="alone in their class"):
-            map_at_r(points, labels)
-    else:
-        expected = slow_map_at_r(points, labels)
-        assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_recall_and_map_of_random_embeddings(dtype):
-    rng = np.random.default_rng(0)
-    points = torch.as_tensor(rng.normal(size=(80, 16))).to(dtype)
-    labels = torch.as_tensor(rng.integers(0, 9, 80))
-    found = recall_at_k(points, labels)
-    assert list(found) == [1, 2, 4, 8]  # the columns of Table 1
-    for k, value in found.items():
-        assert value == pytest.approx(slow_recall(points, labels, k), abs=1e-12)
-    expected = slow_map_at_r(points, labels)
-    assert map_at_r(points, labels) == pytest.approx(expected, abs=1e-12)
-
-
 def test_the_query_is_left_out_by_its_index():
     # Identical vectors of two classes, long enough for a product to part them. The
     # nearest other is then the lowest other index, whichever its class.
@@ -140,25 +123,9 @@ def test_the_query_is_left_out_by_its_index():
     assert map_at_r(points, labels) == pytest.approx(0.25)
 
 
-def test_identical_images_of_one_class_are_found():
-    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
-    points = torch.cat([x, x])
-    labels = torch.arange(5).repeat(2)
-    assert recall_at_k(points, labels, (1,)) == {1: 1.0}
-    assert map_at_r(points, labels) == 1.0
-
-
-def test_a_sample_alone_in_its_class_misses_and_has_no_average_precision():
-    points, labels = torch.tensor([[0.0], [1.0], [1.5], [9.0]]), [5, 4, 4, 4]
-    assert recall_at_k(points, torch.tensor(labels), (1, 3)) == {1: 0.75, 3: 0.75}
-    # Of the three: (1 + 0) / 2, (1 + 0) / 2, and (1 + 1) / 2.
-    found = map_at_r(points, torch.tensor(labels))
-    assert found == pytest.approx(slow_map_at_r(points, torch.tensor(labels)))
-
-
 def clusters_of(points, labels, seed):
     k_means = KMeans(len(labels.unique()), n_init=1, random_state=seed)
-    return k_means.fit_predict(points.float().numpy()).tolist()
+    return k_means.fit_predict(points.detach().float().numpy()).tolist()
 
 
 def blobs(seed, n=60, classes=6, spread=0.6):
@@ -169,142 +136,74 @@ def blobs(seed, n=60, classes=6, spread=0.6):
     return torch.as_tensor(points).float(), torch.as_tensor(labels * 37 - 5)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_nmi_is_the_formula_on_the_contingency_table(seed):
-    points, labels = blobs(seed)
-    clusters = clusters_of(points, labels, seed)
-    expected = slow_nmi(labels.tolist(), clusters)
-    assert 0.1 < expected < 0.99
-    assert nmi(points, labels, seed) == pytest.approx(expected, abs=1e-9)
-
-
-def test_nmi_of_perfect_and_of_meaningless_clusters():
-    points, labels = blobs(0, spread=1e-3)
-    assert nmi(points, labels) == pytest.approx(1)
-    halves = torch.tensor([[0.0], [0.0], [9.0], [9.0]])
-    assert nmi(halves, torch.tensor([0, 1, 0, 1])) == pytest.approx(0, abs=1e-9)
-
-
-def test_nmi_repeats_with_its_seed_and_varies_with_it():
+def test_nmi_is_the_formula_on_the_contingency_table():
+    found = []
+    for seed in range(4):
+        points, labels = blobs(seed)
+        points = points.half() if seed == 1 else points.requires_grad_()
+        expected = slow_nmi(labels.tolist(), clusters_of(points, labels, seed))
+        assert 0.1 < expected < 0.99
+        found.append(nmi(points, labels, seed))
+        assert found[-1] == pytest.approx(expected, abs=1e-9)
+        assert found[-1] == nmi(points, labels, seed)
     points, labels = blobs(1, n=120, classes=12, spread=1.0)
-    values = [nmi(points, labels, seed) for seed in range(4)]
-    assert values == [nmi(points, labels, seed) for seed in range(4)]
-    assert len(set(values)) > 1
-
-
-def test_gradients_and_half_precision_do_no_harm():
-    points, labels = blobs(2)
-    for x in (points.requires_grad_(), points.detach().half()):
-        assert 0 < nmi(x, labels) < 1
-        assert 0 < map_at_r(x, labels) < 1
-        assert 0 < recall_at_k(x, labels)[1] <= 1
+    assert len({nmi(points, labels, seed) for seed in range(4)}) > 1
+    halves = torch.tensor([[0.0], [0.0], [9.0], [9.0]], dtype=torch.float64) + 1e9
+    assert nmi(halves, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)
+    assert nmi(halves, torch.tensor([0, 1, 0, 1])) == pytest.approx(0, abs=1e-9)
 
 
 RANGES = {
     torch.float16: (2.0**-20, 2.0**10),
-    torch.bfloat16: (1e-37, 1e-25, 1e20, 1e37),
-    torch.float32: (1e-44, 1e-37, 1e-25, 2.0**-31, 2.0**31, 1e20, 1e38),
-    torch.float64: (5e-320, 1e-300, 1e-25, 1e20, 1e140),
+    torch.bfloat16: (1e-37, 1e37),
+    torch.float32: (1e-44, 2.0**-31, 2.0**31, 1e38),
+    torch.float64: (5e-320, 1e-25, 1e140),
 }
 
 
-@pytest.mark.parametrize(
-    ("dtype", "scale"), [(dtype, s) for dtype in DTYPES for s in (1, *RANGES[dtype])]
-)
-def test_nmi_does_not_depend_on_the_scale(dtype, scale):
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nmi_does_not_depend_on_the_scale(dtype):
     """Squared, these overflow or vanish in float32 or float64."""
     corners = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
     labels = torch.arange(4).repeat(5)
-    points = (corners[labels].double() * scale).to(dtype)
-    assert nmi(points, labels) == pytest.approx(1)
     halves = labels // 2 + 4 * (torch.arange(20) // 10)
     expected = nmi(corners[labels].to(dtype), halves)
     assert 0.1 < expected < 0.9
-    assert nmi(points, halves) == expected
+    for scale in RANGES[dtype]:
+        points = (corners[labels].double() * scale).to(dtype)
+        assert nmi(points, labels) == pytest.approx(1)
+        assert nmi(points, halves) == expected
 
 
-def test_nmi_of_ordinary_embeddings_sees_them_as_they_are(monkeypatch):
-    """Recorded values hold to the last bit."""
-    seen = []
-    real = KMeans.fit_predict
-
-    def fit_predict(self, points):
-        seen.append(points)
-        return real(self, points)
-
-    monkeypatch.setattr(KMeans, "fit_predict", fit_predict)
-    points, labels = blobs(3)
-    for scale in (1e-6, 1, 1e6):
-        nmi(points * scale, labels)
-        assert (seen.pop() == (points * scale).numpy()).all()
+FOUR, PAIRS = torch.randn(4, 2), torch.tensor([0, 0, 1, 1])
+NAN = torch.tensor([[0.0], [1.0], [torch.nan], [0.0]])
 
 
-METRICS = [recall_at_k, map_at_r, nmi]
+@pytest.mark.parametrize("metric", [recall_at_k, map_at_r, nmi])
+@pytest.mark.parametrize(
+    ("points", "labels", "words"),
+    [
+        (FOUR, PAIRS[:3], r"\(3,\); expected integers of .*\(4,"),
+        (FOUR, PAIRS.float(), "float32"),
+        (FOUR, [0, 0, 1, 1], "labels are a list"),
+        (NAN, PAIRS, "1 of 4 .*row 2"),
+        (torch.zeros(4), PAIRS, r"\(4,\); expected floating"),
+        ([[0.0]] * 4, PAIRS, "list; expected a torch tensor"),
+    ],
+)
+def test_what_cannot_be_measured(metric, points, labels, words):
+    with pytest.raises(ValueError, match=words):
+        metric(points, labels)
 
 
-class TestErrors:
-    @pytest.mark.parametrize("ks", [(4,), (1, 4), (1, 99)])
-    def test_k_out_of_range(self, ks):
-        with pytest.raises(ValueError, match=f"k={max(ks)} .*4 samples.* 1 to 3"):
-            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
-
-    def test_no_k(self):
-        with pytest.raises(ValueError, match=r"ks=\(\); expected at least one K"):
-            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ())
-
-    @pytest.mark.parametrize("metric", METRICS)
-    @pytest.mark.parametrize(
-        ("labels", "words"),
-        [
-            (torch.zeros(3, dtype=torch.int64), r"\(3,\); expected integers of .*\(4,"),
-            (torch.zeros(4, 1, dtype=torch.int64), r"\(4, 1\)"),
-            (torch.zeros(4), "float32"),
-        ],
-    )
-    def test_labels(self, metric, labels, words):
-        with pytest.raises(ValueError, match=words):
-            metric(torch.randn(4, 2), labels)
-
-    @pytest.mark.parametrize("metric", METRICS)
-    def test_embeddings(self, metric):
-        labels = torch.tensor([0, 0, 1, 1])
-        bad = torch.zeros(4, 2)
-        bad[2, 1] = torch.nan
-        with pytest.raises(ValueError, match="1 of 4 .*row 2"):
-            metric(bad, labels)
-        with pytest.raises(ValueError, match=r"\(4,\); expected floating"):
-            metric(torch.zeros(4), labels)
-        with pytest.raises(ValueError, match="list; expected a torch tensor"):
-            metric([[0.0]] * 4, labels)
-
-    @pytest.mark.parametrize("ks", [(0, 1), (-1, 2)])
-    def test_k_below_one(self, ks):
-        with pytest.raises(ValueError, match=rf"ks=\({ks[0]}.*expected .*K, from 1"):
-            recall_at_k(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), ks)
-
-    @pytest.mark.parametrize("metric", METRICS)
-    def test_labels_that_are_no_tensor(self, metric):
-        with pytest.raises(ValueError, match="labels are a list"):
-            metric(torch.randn(4, 2), [0, 0, 1, 1])
-
-
-def test_nmi_keeps_float64():
-    points = torch.tensor([[0.0], [0.1], [9.0], [9.1]], dtype=torch.float64) + 1e9
-    assert nmi(points, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)
-
-
-@settings(max_examples=50)
-@given(st.integers(0, 10_000))
-def test_one_search_gives_what_each_metric_gives(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(3, 30))
-    labels = torch.as_tensor(rng.integers(0, 4, n))
-    points = torch.as_tensor(rng.integers(-2, 3, (n, 2))).float()
-    if labels.unique().numel() == n:
-        return
-    ks = [k for k in (1, 2, 4, 8) if k < n]
-    found = retrieval(points, labels, ks)
-    recall = recall_at_k(points, labels, ks)
-    assert found == {f"R@{k}": recall[k] for k in ks} | {
-        "MAP@R": map_at_r(points, labels)
-    }
+@pytest.mark.parametrize(
+    ("ks", "words"),
+    [
+        ((1, 4), "k=4 .*4 samples.* 1 to 3"),
+        ((), r"ks=\(\); expected at least one K"),
+        ((0, 1), r"ks=\(0.*expected .*K, from 1"),
+    ],
+)
+def test_k_out_of_range(ks, words):
+    with pytest.raises(ValueError, match=words):
+        recall_at_k(FOUR, PAIRS, ks)

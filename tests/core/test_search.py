@@ -1,20 +1,18 @@
 """Exact neighbours against float64 brute force: ties, copies, rounding."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from blocks import small_blocks
+from blocks import DTYPES, FAMILIES, points_of, small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsel import search, vectors
 from qsel.gallery import Gallery
-from qsel.search import choose, nearest, nearest_others
-
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
+from qsel.search import choose, nearest_others
 
 # The slow twins.
 
@@ -36,34 +34,6 @@ def slow_nearest_others(points, k):
     return [slow_best(x, x[i], [j for j in n if j != i], k) for i in n]
 
 
-FAMILIES = {
-    "normal": lambda rng, n, d: rng.normal(size=(n, d)),
-    "grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)),
-    "equal": lambda rng, n, d: np.tile(rng.normal(size=(1, d)), (n, 1)),
-    "copies": lambda rng, n, d: rng.normal(size=(4, d))[rng.integers(0, 4, n)],
-    "rank one": lambda rng, n, d: rng.normal(size=(n, 1)) * rng.normal(size=(1, d)),
-    "far": lambda rng, n, d: rng.normal(size=(n, d)) + 1e4,
-    "far grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) + 10_000,
-    "close": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-5 + rng.normal(size=d),
-    "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-20,
-    "tiny grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) * 2.0**-70,
-    "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e12,
-    "vast": lambda rng, n, d: rng.normal(size=(n, d)) * 1e37,
-    "outlier": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * np.r_[1e6, [1] * (n - 1)][:, None]
-    ),
-    "mixed": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * 10 ** rng.uniform(-6, 4, (n, 1))
-    ),
-}
-
-
-def points_of(rng, family, n, d, dtype):
-    limit = {torch.float16: 6e4, torch.bfloat16: 1e38}.get(dtype, 3e38)
-    x = torch.as_tensor(FAMILIES[family](rng, n, d)).double()
-    return x.clamp(-limit, limit).to(dtype)
-
-
 # How searches are cut into blocks, and when candidates are many.
 SIZES = st.sampled_from([None, None, 200, 700, 3000])
 MANY = st.sampled_from([32, 4, 1])
@@ -73,7 +43,7 @@ def settings_of(patch, data):
     small_blocks(patch, data.draw(SIZES), data.draw(MANY))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.data(),
     st.sampled_from(list(FAMILIES)),
@@ -92,11 +62,10 @@ def test_nearest_others(data, family, dtype, n, d, seed):
     assert found.tolist() == slow_nearest_others(points, k)
 
 
-@pytest.mark.parametrize("size", [None, 40_000])
-@pytest.mark.parametrize("k", [1, 8, 60])
-def test_nearest_others_where_tiles_hold_many(k, size, monkeypatch):
+@pytest.mark.parametrize("k", [1, 8])
+def test_nearest_others_where_tiles_hold_many(k, monkeypatch):
     # Wide enough for tiles of many columns; half of the points are copies.
-    small_blocks(monkeypatch, size)
+    small_blocks(monkeypatch, 40_000)
     rng = np.random.default_rng(k)
     points = points_of(rng, "normal", 700, 3, torch.float32)
     points[350:] = points[:350][torch.as_tensor(rng.permutation(350))]
@@ -105,10 +74,10 @@ def test_nearest_others_where_tiles_hold_many(k, size, monkeypatch):
     assert nearest_others(points, k).equal(d.argsort(dim=1, stable=True)[:, :k])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_nearest_others_under_every_precision_of_products(family, matmul_precision):
-    points = points_of(np.random.default_rng(3), family, 40, 33, torch.float32)
-    assert nearest_others(points, 5).tolist() == slow_nearest_others(points, 5)
+def test_nearest_others_under_every_precision_of_products(matmul_precision):
+    for family in FAMILIES:
+        points = points_of(np.random.default_rng(3), family, 40, 33, torch.float32)
+        assert nearest_others(points, 5).tolist() == slow_nearest_others(points, 5)
 
 
 @st.composite
@@ -134,23 +103,7 @@ def slices(pairs):
     return torch.tensor(start), torch.tensor(stop)
 
 
-@settings(max_examples=300)
-@given(st.data(), searches(), st.integers(1, 4), st.booleans())
-def test_nearest_without_a_slice(data, case, k, hold):
-    points, order, rows, skip, _ = case
-    with pytest.MonkeyPatch.context() as patch:
-        settings_of(patch, data)
-        gallery = Gallery(points, torch.tensor(order), hold)
-        q = gallery.points(points, torch.tensor(rows))
-        found = nearest(gallery, q, k, slices(skip))
-    x = points.double().tolist()
-    assert found.tolist() == [
-        slow_best(x, x[r], order[:s] + order[e:], k)
-        for r, (s, e) in zip(rows, skip, strict=True)
-    ]
-
-
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.data(),
     searches(),
@@ -187,36 +140,6 @@ def test_choose(data, case, sphere, furthest, other):
     assert found.tolist() == expected
 
 
-@pytest.mark.parametrize("hold", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_an_updated_gallery_is_a_new_one(family, hold, monkeypatch):
-    rng = np.random.default_rng(5)
-    order = torch.as_tensor(rng.permutation(30))
-    everyone = torch.arange(30)
-    for size in (None, 1500):
-        small_blocks(monkeypatch, size, few=2)
-        x = points_of(rng, "copies", 30, 5, torch.float32)
-        gallery = Gallery(x.clone(), order, hold)
-        for _ in range(3):
-            samples = torch.as_tensor(rng.permutation(30)[:7])
-            x[samples] = points_of(rng, family, 7, 5, torch.float32)
-            gallery.update(samples, x[samples])
-            new = Gallery(x, order, hold)
-            found, expected = (
-                nearest(g, g.points(g.embeddings, everyone), 4) for g in (gallery, new)
-            )
-            assert found.equal(expected)
-            assert gallery.embeddings.equal(x)
-
-
-def test_points_from_elsewhere_are_compared_like_samples():
-    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
-    gallery, some = Gallery(x), torch.tensor([3, 3, 11])
-    elsewhere = gallery.points(x[11:12].double(), torch.tensor([0, 0]))
-    near = nearest(gallery, gallery.points(x, some), 2)
-    assert nearest(gallery, elsewhere, 2).equal(near[[2, 2]])
-
-
 def test_a_gallery_in_a_file_is_read_in_parts(tmp_path, monkeypatch):
     x = torch.randn(60, 9, generator=torch.Generator().manual_seed(1))
     np.save(tmp_path / "x.npy", x.numpy())
@@ -234,8 +157,7 @@ def test_a_gallery_in_a_file_is_read_in_parts(tmp_path, monkeypatch):
 # Few distinct vectors, and what is nearly equal.
 
 
-@pytest.mark.parametrize("k", [1, 3])
-def test_copies_are_compared_once(k, monkeypatch):
+def test_copies_are_compared_once(monkeypatch):
     """2,000 rows of 5 vectors: far fewer pairs are measured than there are."""
     rng = np.random.default_rng(0)
     which = rng.integers(0, 5, 2000)
@@ -245,25 +167,11 @@ def test_copies_are_compared_once(k, monkeypatch):
     monkeypatch.setattr(
         search, "squared_distances", lambda *a: measured.append(len(a[1])) or exact(*a)
     )
-    found = nearest_others(x, k)
+    found = nearest_others(x, 3)
     for i in range(0, 2000, 97):
         same = [j for j in np.flatnonzero(which == which[i]) if j != i]
-        assert found[i].tolist() == same[:k]
+        assert found[i].tolist() == same[:3]
     assert sum(measured) < 2000 * 20
-
-    # The same among the places of a class, without a sphere and with one.
-    measured.clear()
-    gallery, everyone = Gallery(x), torch.arange(2000)
-    whole = torch.zeros(2000, dtype=torch.int64), torch.full((2000,), 2000)
-    q = gallery.points(x, everyone)
-    found = choose(gallery, q, whole, (everyone, everyone + 1))
-    outside = choose(gallery, q, whole, whole[:1] * 2, torch.zeros(2000).double())
-    for i in range(0, 2000, 97):
-        assert found[i] == next(
-            j for j in range(2000) if j != i and which[j] == which[i]
-        )
-        assert which[outside[i]] != which[i]
-    assert sum(measured) < 2000 * 40
 
 
 def test_numbers_of_vectors(monkeypatch):
@@ -296,11 +204,10 @@ def test_what_float32_cannot_tell_apart_is_not_measured_pair_by_pair(monkeypatch
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_approximate_distances_keep_to_their_bound(family, dtype, matmul_precision):
+def test_approximate_distances_keep_to_their_bound(dtype, matmul_precision):
     rng = np.random.default_rng(5)
     i, j = torch.cartesian_prod(torch.arange(50), torch.arange(50)).T
-    for d in (1, 3, 100):
+    for family, d in product(FAMILIES, (1, 3, 100)):
         x = points_of(rng, family, 50, d, dtype)
         gallery = Gallery(x)
         exact = vectors.squared_distances(x, i, x, j).view(50, 50)
@@ -328,9 +235,8 @@ def test_the_bound_grows_where_products_are_rounded(monkeypatch):
         matmul.fp32_precision = before
 
 
-@pytest.mark.parametrize("block_bytes", [1, 1000, 64 << 20])
-def test_exact_is_the_direct_sum_in_float64(block_bytes, monkeypatch):
-    monkeypatch.setattr(vectors, "PAIR_BYTES", block_bytes)
+def test_exact_is_the_direct_sum_in_float64(monkeypatch):
+    monkeypatch.setattr(vectors, "PAIR_BYTES", 1000)
     # Far away and close together: a product of float32 would see no distance.
     x = 1e4 + 1e-2 * torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
     i, j = torch.cartesian_prod(torch.arange(30), torch.arange(30)).T
@@ -341,47 +247,18 @@ def test_exact_is_the_direct_sum_in_float64(block_bytes, monkeypatch):
     assert found.diagonal().eq(0).all()
 
 
-@settings(max_examples=200)
-@given(st.lists(st.integers(1, 12), min_size=1), st.integers(1, 9))
-def test_blocks_hold_every_row_once_and_keep_to_their_size(sizes, most):
-    start = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    blocks = search._blocks(start, start + 1, most)
-    assert [r for i, j in blocks for r in range(i, j)] == list(range(len(start)))
-    assert all(0 < j - i <= most for i, j in blocks)
-    ends = np.cumsum(sizes).tolist()
-    for end, size in zip(ends, sizes, strict=True):  # a large run shares no block
-        if size >= most / 2 and size > most % 2:
-            inside = [b for b in blocks if b[0] < end and b[1] > end - size]
-            assert inside[0][0] >= end - size
-
-
-def test_gradients_are_not_kept():
-    x = torch.randn(5, 2, requires_grad=True)
-    gallery = Gallery(x)
-    assert not gallery.points(x, torch.arange(3)).x.requires_grad
-    assert not gallery.points(x * 1, torch.arange(3)).x.requires_grad
-
-
-@pytest.mark.parametrize("k", [0, -1, 4, 100])
-def test_k_out_of_range(k):
-    with pytest.raises(ValueError, match=f"k={k} neighbours of 4 samples; .* 1 to 3"):
-        nearest_others(torch.randn(4, 2), k)
-
-
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
         ([[0.0]], "list; expected a torch tensor"),
         (torch.zeros(3), r"\(3,\); expected floating point of shape \(N, D\)"),
         (torch.zeros(0, 2), r"\(0, 2\).*at least 1"),
-        (torch.zeros(2, 0), r"\(2, 0\).*at least 1"),
         (torch.zeros(2, 2).long(), "int64.*floating point"),
         (torch.tensor([[0.0], [torch.nan], [torch.inf]]), "2 of 3 .*first in row 1"),
-        (torch.tensor([[0.0], [-torch.inf]]), "1 of 2 .*first in row 1"),
         (torch.tensor([[1e150]], dtype=torch.float64), "overflows float64"),
+        (torch.zeros(4, 2), "k=9 neighbours of 4 samples; .* 1 to 3"),
     ],
 )
 def test_embeddings_that_cannot_be_compared(bad, words):
-    for refuse in (Gallery, lambda x: nearest_others(x, 1)):
-        with pytest.raises(ValueError, match=words):
-            refuse(bad)
+    with pytest.raises(ValueError, match=words):
+        nearest_others(bad, 9)

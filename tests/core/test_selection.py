@@ -10,16 +10,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from blocks import small_blocks
+from blocks import DTYPES, FAMILIES, points_of, small_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from qsel import HierarchyError, select_quadruplets
 from qsel.selection import METHODS
-
-DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-
 
 # The slow twin.
 
@@ -56,21 +53,8 @@ def positive(d, r, n, candidates, centre):
     return furthest(d, r, candidates)
 
 
-def twin_method1(d, fine, coarse, r):
-    pps, pns, ns = partners(fine, coarse, r)
-    n = nearest(d, r, ns)
-    return positive(d, r, n, pps, n), positive(d, r, n, pns, n), n
-
-
-def twin_method2(d, fine, coarse, r, sibling):
-    pps, pns, ns = partners(fine, coarse, r)
-    n = nearest(d, r, ns)
-    of_sibling = [i for i in pns if fine[i] == sibling]
-    return positive(d, r, n, pps, r), positive(d, r, n, of_sibling, r), n
-
-
-def twin_switched(d, fine, coarse, r, method, n, pn, siblings, fallback):
-    """P⁺ and P⁻ with the switches; N, and a drawn sibling class, are given."""
+def twin(d, fine, coarse, r, method, n, pn, siblings, fallback="furthest"):
+    """P⁺ and P⁻ by a method; N, and the class of P⁻ where it is drawn, are given."""
     pps, pns, _ = partners(fine, coarse, r)
     if siblings == "drawn":
         pns = [i for i in pns if fine[i] == fine[pn]]
@@ -87,6 +71,9 @@ def twin_switched(d, fine, coarse, r, method, n, pn, siblings, fallback):
     return chosen
 
 
+OWN = {"method1": "all", "method2": "drawn"}  # the siblings of each method
+
+
 def usable(fine, coarse):
     return [r for r in range(len(fine)) if all(partners(fine, coarse, r))]
 
@@ -99,11 +86,7 @@ def assert_agrees(points, fine, coarse, seed=0):
         return 0
     found = {
         method: select_quadruplets(
-            points,
-            fine,
-            coarse,
-            torch.tensor(references),
-            method,
+            *(points, fine, coarse, torch.tensor(references), method),
             torch.Generator().manual_seed(seed),
         )
         .stack()
@@ -111,17 +94,17 @@ def assert_agrees(points, fine, coarse, seed=0):
         for method in METHODS
     }
     for b, r in enumerate(references):
-        pps, pns, ns = partners(f, c, r)
-        assert found["method1"][b] == [r, *twin_method1(d, f, c, r)]
-        # Which sibling class was drawn is read from the answer; that the draw is
-        # uniform has its own test.
-        pn = found["method2"][b][2]
-        assert pn in pns
-        assert found["method2"][b] == [r, *twin_method2(d, f, c, r, f[pn])]
-        for method in ("random", "hardest_negative"):
-            same_r, pp, pn, n = found[method][b]
-            assert same_r == r and pp in pps and pn in pns and n in ns
-        assert found["hardest_negative"][b][3] == found["method1"][b][3]
+        # Which sibling class Method 2 has drawn is read from the answer; that the draw
+        # is uniform has its own test.
+        n = nearest(d, r, partners(f, c, r)[2])
+        for method in METHODS:
+            same_r, *chosen = found[method][b]
+            assert same_r == r
+            assert all(i in p for i, p in zip(chosen, partners(f, c, r), strict=True))
+            if method in OWN:
+                drawn = chosen[1]
+                assert chosen[:2] == twin(d, f, c, r, method, n, drawn, OWN[method])
+            assert method == "random" or chosen[2] == n
     return len(METHODS) * len(references)
 
 
@@ -142,84 +125,37 @@ def random_labels(rng):
     return torch.tensor(fine)[shuffled], torch.tensor(coarse)[shuffled]
 
 
-def on_the_sphere(rng, n, dim):
-    """Points at nearly the same distance from the first, rounded to float32."""
-    rays = rng.normal(size=(n, dim))
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    rays *= 1 + rng.choice([-1e-6, -1e-7, 0.0, 1e-7, 1e-6], size=(n, 1))
-    rays[0] = 0
-    return rays.astype(np.float32).astype(np.float64)
-
-
-FAMILIES = {
-    "normal": lambda rng, n, d: rng.normal(size=(n, d)),
-    "grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)),
-    "line": lambda rng, n, d: rng.integers(-4, 5, size=(n, 1)),
-    "one_dimension": lambda rng, n, d: rng.normal(size=(n, 1)),
-    "duplicates": lambda rng, n, d: rng.normal(size=(4, d))[rng.integers(0, 4, n)],
-    "all_equal": lambda rng, n, d: np.tile(rng.normal(size=(1, d)), (n, 1)),
-    "sphere": on_the_sphere,
-    "far": lambda rng, n, d: rng.normal(size=(n, d)) + 1e4,
-    "far_grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) + 10_000,
-    "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-20,
-    "tiny_grid": lambda rng, n, d: rng.integers(-2, 3, size=(n, d)) * 2.0**-70,
-    "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e12,
-    "vast": lambda rng, n, d: rng.normal(size=(n, d)) * 1e37,
-    "outlier": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * np.r_[1e6, [1] * (n - 1)][:, None]
-    ),
-    "mixed": lambda rng, n, d: (
-        rng.normal(size=(n, d)) * 10 ** rng.uniform(-6, 4, (n, 1))
-    ),
-    "unit": lambda rng, n, d: torch.nn.functional.normalize(
-        torch.from_numpy(rng.normal(size=(n, d)))
-    ).numpy(),
-}
-
-
-def random_points(rng, family, n, dtype):
-    points = torch.as_tensor(FAMILIES[family](rng, n, int(rng.integers(1, 7))))
-    points = points.double().clamp(-3e38, 3e38)
-    if dtype == torch.float16:
-        points = points.clamp(-6e4, 6e4)
-    elif dtype == torch.bfloat16:
-        points = points.clamp(-1e38, 1e38)
-    return points.to(dtype)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_selection_is_that_of_float64_brute_force(family, dtype, monkeypatch):
+def test_selection_is_that_of_float64_brute_force(family, monkeypatch):
     rng = np.random.default_rng(list(FAMILIES).index(family))
     held = 0
-    for case in range(20):
+    for case in range(12):
         # As it is; then as if doubts were many; the last ones in small blocks.
-        size = {17: 2000, 18: 1000, 19: 400}.get(case)
+        size = {9: 2000, 10: 1000, 11: 400}.get(case)
         small_blocks(monkeypatch, size, few=32 if case % 3 else 1)
         fine, coarse = random_labels(rng)
-        points = random_points(rng, family, len(fine), dtype)
+        points = points_of(rng, family, len(fine), 1 + case % 6, DTYPES[case % 4])
         held += assert_agrees(points, fine, coarse, seed=case)
-    assert held > 200
+    assert held > 100
 
 
 def test_selection_under_every_precision_of_products(matmul_precision):
     rng = np.random.default_rng(7)
-    for case in range(48):
+    for family in FAMILIES:
         fine, coarse = random_labels(rng)
-        family = list(FAMILIES)[case % len(FAMILIES)]
-        points = random_points(rng, family, len(fine), torch.float32)
-        assert_agrees(points, fine, coarse)
+        points = points_of(rng, family, len(fine), 3, torch.float32)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert_agrees(points, fine, coarse)
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
-def test_many_samples_in_many_dimensions(scale, monkeypatch):
+def test_many_samples_in_many_dimensions(monkeypatch):
     # Large enough that ranking by products is off where neighbours are close.
     rng = np.random.default_rng(1)
     fine = torch.as_tensor(rng.integers(0, 40, 300))
     points = rng.normal(size=(300, 200)) * 1e-3 + rng.normal(size=200)
     points[150:] = points[rng.integers(0, 150, 150)]
     small_blocks(monkeypatch, 100_000)
-    assert_agrees(torch.as_tensor(points * scale).float(), fine, fine // 4)
+    assert_agrees(torch.as_tensor(points).float(), fine, fine // 4)
 
 
 @st.composite
@@ -242,7 +178,7 @@ def tied_cases(draw):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(tied_cases())
 def test_ties_are_those_of_brute_force(case):
     points, fine, coarse, dtype, block_bytes, few = case
@@ -269,75 +205,14 @@ def test_switches_are_those_of_brute_force(
     if not (references := usable(f, c)):
         return
     found = select_quadruplets(
-        points,
-        fine,
-        coarse,
-        torch.tensor(references),
-        method,
+        *(points, fine, coarse, torch.tensor(references), method),
         torch.Generator().manual_seed(seed),
-        negative=negative,
-        siblings=siblings,
-        fallback=fallback,
+        **dict(negative=negative, siblings=siblings, fallback=fallback),
     )
     for r, pp, pn, n in found.stack().T.tolist():
         _, _, ns = partners(f, c, r)
         assert n == nearest(d, r, ns) if negative == "nearest" else n in ns
-        twin = twin_switched(d, f, c, r, method, n, pn, siblings, fallback)
-        assert [pp, pn] == twin
-
-
-def test_switches_change_what_they_say():
-    """R at 0, its class at 1 and 2, a sibling at 3 and -4, N at 5."""
-    points = torch.tensor([[0.0], [1.0], [2.0], [3.0], [-4.0], [5.0]])
-    fine = torch.tensor([0, 0, 0, 1, 1, 2])
-    coarse = torch.tensor([0, 0, 0, 0, 0, 1])
-
-    def chosen(method="method1", **switches):
-        r = torch.tensor([0])
-        q = select_quadruplets(points, fine, coarse, r, method, **switches)
-        return q.positive_positive.item(), q.positive_negative.item()
-
-    assert chosen() == (2, 4)  # nothing outside: the furthest from R
-    assert chosen(fallback="nearest") == (2, 3)  # the nearest to N
-    assert chosen("method2", fallback="nearest") == (2, 4)  # of Method 1 only
-    points[5] = 1.5  # now 2, 3 and -4 lie outside
-    assert chosen() == (2, 3)
-    assert chosen(siblings="coarse") == (2, 2)  # R's own class as well
-
-
-def test_r_itself_is_never_its_own_partner():
-    """All in one place: nothing is outside, and R, the lowest sample, is no P⁻."""
-    points = torch.zeros(4, 2)
-    fine, coarse = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1])
-    for method in ("method1", "method2"):
-        for fallback in ("nearest", "furthest"):
-            for siblings, pn in (("coarse", 1), ("all", 2), ("drawn", 2)):
-                q = select_quadruplets(
-                    *(points, fine, coarse, torch.tensor([0]), method),
-                    fallback=fallback,
-                    siblings=siblings,
-                )
-                assert q.stack().flatten().tolist() == [0, 1, pn, 3]
-
-
-def test_a_random_negative_is_uniform():
-    fine, coarse = torch.tensor([0, 0, 1, 2, 2, 3]), torch.tensor([0, 0, 0, 1, 1, 1])
-    r = torch.zeros(3000, dtype=torch.int64)
-    generator = torch.Generator().manual_seed(0)
-    q = select_quadruplets(
-        torch.randn(6, 2, generator=generator),
-        *(fine, coarse, r, "method2", generator),
-        negative="random",
-    )
-    assert_uniform(q.negative, [3, 4, 5])
-
-
-@pytest.mark.parametrize("switch", ["negative", "siblings", "fallback"])
-def test_an_unknown_switch_is_refused(switch):
-    points, fine = torch.randn(6, 2), torch.tensor([0, 0, 1, 2, 2, 3])
-    coarse = torch.tensor([0, 0, 0, 1, 1, 1])
-    with pytest.raises(ValueError, match=f"{switch}='none'; expected one of"):
-        select_quadruplets(points, fine, coarse, torch.tensor([0]), **{switch: "none"})
+        assert [pp, pn] == twin(d, f, c, r, method, n, pn, siblings, fallback)
 
 
 def test_the_sphere_itself_is_not_outside():
@@ -380,14 +255,18 @@ def small_set(n=60, seed=0):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_same_seed_same_result_in_blocks_of_any_size(method, monkeypatch):
+def test_same_seed_same_result_in_blocks_of_any_size(method, monkeypatch, tmp_path):
+    """And whatever holds the embeddings: a file, strange strides, a graph."""
     points, fine, coarse = small_set()
     references = torch.arange(60).flip(0).repeat(3)
+    np.save(tmp_path / "points.npy", points.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "points.npy", mmap_mode="c"))
+    awkward = points.T.contiguous().T.requires_grad_()
     results = []
-    for block_bytes in (None, None, 1000, 4096, 20_000):
-        small_blocks(monkeypatch, block_bytes)
+    for size, x in ((None, points), (1000, mapped), (4096, points), (None, awkward)):
+        small_blocks(monkeypatch, size)
         generator = torch.Generator().manual_seed(5)
-        found = select_quadruplets(points, fine, coarse, references, method, generator)
+        found = select_quadruplets(x, fine, coarse, references, method, generator)
         assert len(found) == 180
         assert found.stack().dtype == torch.int64 and found.stack().shape == (4, 180)
         assert found.reference.equal(references)
@@ -396,46 +275,11 @@ def test_same_seed_same_result_in_blocks_of_any_size(method, monkeypatch):
     other = torch.Generator().manual_seed(6)
     again = select_quadruplets(points, fine, coarse, references, method, other)
     assert again.stack().equal(results[0]) == (method == "method1")
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_without_a_generator_torchs_own_seed_counts(method):
-    points, fine, coarse = small_set()
-    found = []
-    for _ in range(2):
+    for _ in "ab":  # without a generator torch's own seed counts
         torch.manual_seed(3)
-        everyone = torch.arange(60)
-        found.append(select_quadruplets(points, fine, coarse, everyone, method).stack())
-    assert found[0].equal(found[1])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_embeddings_that_need_gradients_and_are_not_contiguous(method):
-    points, fine, coarse = small_set()
-    everyone = torch.arange(60)
-    awkward = points.T.contiguous().T.requires_grad_()
-    found = [
-        select_quadruplets(
-            x, fine, coarse, everyone, method, torch.Generator().manual_seed(0)
-        ).stack()
-        for x in (points, awkward)
-    ]
-    assert found[0].equal(found[1])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_embeddings_in_a_file_that_is_mapped_into_memory(method, tmp_path, monkeypatch):
-    points, fine, coarse = small_set()
-    np.save(tmp_path / "points.npy", points.numpy())
-    mapped = torch.from_numpy(np.load(tmp_path / "points.npy", mmap_mode="c"))
-    small_blocks(monkeypatch, 400)  # read in parts
-    found = [
-        select_quadruplets(
-            x, fine, coarse, torch.arange(60), method, torch.Generator().manual_seed(0)
-        ).stack()
-        for x in (points, mapped)
-    ]
-    assert found[0].equal(found[1])
+        found = select_quadruplets(points, fine, coarse, references, method)
+        results.append(found.stack())
+    assert results[-1].equal(results[-2])
 
 
 def uneven_labels():
@@ -452,241 +296,121 @@ def assert_uniform(drawn, expected):
         assert chisquare(counts.numpy()).pvalue > 1e-3
 
 
-def test_random_and_its_positives_are_uniform():
+def test_all_that_is_drawn_is_uniform():
+    """Random looks at no embeddings; Method 2 draws a class, whatever its size."""
     fine, coarse = uneven_labels()
     points = torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2))
     f, c = fine.tolist(), coarse.tolist()
-    for method, x in (("random", None), ("hardest_negative", points)):
-        generator = torch.Generator().manual_seed(11)
-        for r in usable(f, c):
+    generator = torch.Generator().manual_seed(11)
+    for r in usable(f, c):
+
+        def draw(x, method, r=r, **switches):
             many = torch.full((4000,), r)
-            found = select_quadruplets(x, fine, coarse, many, method, generator)
-            pps, pns, ns = partners(f, c, r)
+            own = method, generator
+            return select_quadruplets(x, fine, coarse, many, *own, **switches)
+
+        pps, pns, ns = partners(f, c, r)
+        for found in (draw(None, "random"), draw(points, "hardest_negative")):
             assert_uniform(found.positive_positive, pps)
             assert_uniform(found.positive_negative, pns)
-            if method == "random":
-                assert_uniform(found.negative, ns)
-            else:
-                assert found.negative.unique().numel() == 1
+        assert_uniform(draw(None, "random").negative, ns)
+        found = draw(points, "method2", negative="random")
+        assert_uniform(found.negative, ns)
+        assert_uniform(fine[found.positive_negative], {f[i] for i in pns})
 
 
-@pytest.mark.parametrize("method", ["random", "hardest_negative"])
-def test_partners_are_drawn_independently(method):
+def test_partners_are_drawn_independently():
     fine, coarse = uneven_labels()
     r = usable(fine.tolist(), coarse.tolist())[0]
-    found = select_quadruplets(
-        torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2)),
-        *(fine, coarse, torch.full((20_000,), r), method),
-        torch.Generator().manual_seed(4),
-    )
+    many = torch.full((20_000,), r)
+    generator = torch.Generator().manual_seed(4)
+    found = select_quadruplets(None, fine, coarse, many, "random", generator)
     sizes = [len(p) for p in partners(fine.tolist(), coarse.tolist(), r)]
-    sizes = sizes if method == "random" else sizes[:2]  # N is not drawn
-    drawn = found.stack()[1 : 1 + len(sizes)]
-    _, counts = drawn.unique(dim=1, return_counts=True)
+    _, counts = found.stack().unique(dim=1, return_counts=True)
     assert len(counts) == math.prod(sizes)
     assert chisquare(counts.numpy()).pvalue > 1e-3
 
 
-def test_method_2_draws_the_sibling_class_uniformly_whatever_its_size():
-    fine, coarse = uneven_labels()
-    points = torch.randn(len(fine), 2, generator=torch.Generator().manual_seed(2))
-    f, c = fine.tolist(), coarse.tolist()
-    generator = torch.Generator().manual_seed(12)
-    for r in usable(f, c):
-        many = torch.full((4000,), r)
-        found = select_quadruplets(points, fine, coarse, many, "method2", generator)
-        siblings = {f[i] for i in partners(f, c, r)[1]}
-        assert_uniform(fine[found.positive_negative], siblings)
-        # One class, one P⁻.
-        assert len(found.positive_negative.unique()) == len(siblings)
+POINTS, FINE, COARSE = small_set()
+EVERYONE = torch.arange(60)
 
 
-def test_random_needs_no_embeddings_and_does_not_look_at_them():
-    points, fine, coarse = small_set()
-    found = [
-        select_quadruplets(
-            x,
-            fine,
-            coarse,
-            torch.arange(60),
-            "random",
-            torch.Generator().manual_seed(0),
-        ).stack()
-        for x in (None, points, 9 - points)
-    ]
-    assert found[0].equal(found[1]) and found[0].equal(found[2])
-
-
-# What must not change an answer, or change it along.
-
-
-@settings(max_examples=100)
-@given(
-    st.integers(0, 10_000), st.sampled_from(list(FAMILIES)), st.sampled_from(METHODS)
+@pytest.mark.parametrize(
+    ("fine", "coarse", "words"),
+    [
+        ([7, 7, 8, 9], [1, 1, 1, 2], r"P⁺: sample 2 .*fine class 8 \(coarse class 1"),
+        ([7, 7, 8, 8, 9, 9], [1, 1, 1, 1, 2, 2], r"P⁻: sample 4 .*fine class 9"),
+        ([7, 7, 8, 8], [5, 5, 5, 5], r"N: sample 0 .*fine class 7 \(coarse class 5"),
+    ],
 )
-def test_constraints_permutation_relabelling_and_scaling(seed, family, method):
-    rng = np.random.default_rng(seed)
-    fine, coarse = random_labels(rng)
-    points = random_points(rng, family, len(fine), torch.float32)
-    f, c = fine.tolist(), coarse.tolist()
-    references = usable(f, c)
-    if not references:
-        return
-
-    def select(x, fine, coarse, r, method=method):
-        generator = torch.Generator().manual_seed(seed)
-        return select_quadruplets(x, fine, coarse, r, method, generator).stack()
-
-    r = torch.tensor(references)
-    found = select(points, fine, coarse, r)
-    for b, reference in enumerate(references):
-        for partner, allowed in zip(
-            found[1:, b].tolist(), partners(f, c, reference), strict=True
-        ):
-            assert partner in allowed
-    # Labels are names: an increasing change of their numbers changes nothing.
-    assert select(points, 3 * fine + 7, 2 * coarse - 5, r).equal(found)
-    # References are asked one by one: their order carries over, but for the draws.
-    if method == "method1":
-        shuffled = torch.as_tensor(rng.permutation(len(r)))
-        assert select(points, fine, coarse, r[shuffled]).equal(found[:, shuffled])
-    # So does the order of the samples, where no two distances tie.
-    if family == "normal" and method == "method1":
-        order = torch.as_tensor(rng.permutation(len(fine)))
-        place = order.argsort()
-        moved = select(points[order], fine[order], coarse[order], place[r])
-        assert order[moved].equal(found)
-    # A power of two scales every distance alike, and without rounding.
-    if family in ("normal", "grid", "duplicates", "unit"):
-        for power in (-20, 20):
-            assert select(points * 2.0**power, fine, coarse, r).equal(found)
-
-
-class TestRefusals:
-    points, fine, coarse = small_set()
-    everyone = torch.arange(60)
-
-    @pytest.mark.parametrize("method", METHODS)
-    @pytest.mark.parametrize(
-        ("fine", "coarse", "words"),
-        [
-            # Sample 2 is the only one of fine class 8.
-            (
-                [7, 7, 8, 9],
-                [1, 1, 1, 2],
-                r"P⁺: sample 2 .*fine class 8 \(coarse class 1",
-            ),
-            # Fine class 9 is alone under coarse class 2.
-            ([7, 7, 8, 8, 9, 9], [1, 1, 1, 1, 2, 2], r"P⁻: sample 4 .*fine class 9"),
-            # There is one coarse class only.
-            (
-                [7, 7, 8, 8],
-                [5, 5, 5, 5],
-                r"N: sample 0 .*fine class 7 \(coarse class 5",
-            ),
-        ],
-    )
-    def test_a_reference_without_a_partner(self, fine, coarse, words, method):
-        fine, coarse = torch.tensor(fine), torch.tensor(coarse)
+def test_a_reference_without_a_partner(fine, coarse, words):
+    n = len(fine)
+    for method in METHODS:
         with pytest.raises(HierarchyError, match=words):
             select_quadruplets(
-                torch.randn(len(fine), 2),
-                fine,
-                coarse,
-                torch.arange(len(fine)),
-                method,
+                *(torch.randn(n, 2), torch.tensor(fine), torch.tensor(coarse)),
+                *(torch.arange(n), method),
             )
 
-    def test_lacking_samples_may_stay_as_partners(self):
-        fine, coarse = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1])
-        x = torch.randn(4, 2)
-        found = select_quadruplets(x, fine, coarse, torch.tensor([1, 0]), "method1")
-        assert found.stack().tolist() == [[1, 0], [0, 1], [2, 2], [3, 3]]
 
-    @pytest.mark.parametrize("method", ["method1", "method2", "hardest_negative"])
-    @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-    @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-    def test_nan_and_infinity_with_their_row(self, value, dtype, method):
-        bad = self.points.to(dtype, copy=True)
+def test_lacking_samples_may_stay_as_partners():
+    fine, coarse = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1])
+    x = torch.randn(4, 2)
+    found = select_quadruplets(x, fine, coarse, torch.tensor([1, 0]), "method1")
+    assert found.stack().tolist() == [[1, 0], [0, 1], [2, 2], [3, 3]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_and_infinity_with_their_row(dtype):
+    for value in (torch.nan, torch.inf, -torch.inf):
+        bad = POINTS.to(dtype, copy=True)
         bad[41, 1] = bad[50, 0] = value
         with pytest.raises(ValueError, match="2 of 60 .*first in row 41"):
-            select_quadruplets(bad, self.fine, self.coarse, self.everyone, method)
+            select_quadruplets(bad, FINE, COARSE, EVERYONE)
 
-    def test_a_fine_class_under_two_coarse_ones(self):
-        coarse = self.coarse.clone()
-        coarse[3] = 77
-        with pytest.raises(HierarchyError, match=r"fine class 3 .*1 and 77"):
-            select_quadruplets(self.points, self.fine, coarse, self.everyone)
 
-    @pytest.mark.parametrize(
-        ("bad", "words"),
-        [
-            (torch.zeros(60), r"\(60,\).*\(N, D\)"),
-            (torch.zeros(60, 0), r"\(60, 0\).*at least 1"),
-            (torch.zeros(60, 2, dtype=torch.int64), "int64.*floating point"),
-            (torch.zeros(59, 2), "59 embeddings but 60 labels"),
-            (np.zeros((60, 2)), "ndarray; expected a torch tensor"),
-            (None, "'method2' needs embeddings"),
-        ],
-    )
-    def test_embeddings(self, bad, words):
+@pytest.mark.parametrize(
+    ("embeddings", "words"),
+    [
+        (torch.zeros(60), r"\(60,\).*\(N, D\)"),
+        (torch.zeros(60, 0), r"\(60, 0\).*at least 1"),
+        (torch.zeros(60, 2, dtype=torch.int64), "int64.*floating point"),
+        (torch.zeros(59, 2), "59 embeddings but 60 labels"),
+        (np.zeros((60, 2)), "ndarray; expected a torch tensor"),
+        (None, "'method2' needs embeddings"),
+        (POINTS.double() * 1e200, "overflows float64"),
+    ],
+)
+def test_embeddings_that_it_refuses(embeddings, words):
+    with pytest.raises(ValueError, match=words):
+        select_quadruplets(embeddings, FINE, COARSE, EVERYONE)
+
+
+@pytest.mark.parametrize("method", ["random", "method2"])
+@pytest.mark.parametrize(
+    ("references", "words"),
+    [
+        (torch.tensor([0, 60]), "from 0 to 60, but there are 60 .*0 to 59"),
+        (torch.tensor([-1, 5]), "from -1 to 5"),
+        (torch.tensor([0.0]), r"float32 of shape \(1,\); expected .* int64"),
+        (torch.tensor([[0]]), r"shape \(1, 1\)"),
+        (torch.tensor([], dtype=torch.int64), "B of at least 1"),
+        ([0, 1], "references are list"),
+    ],
+)
+def test_references_that_it_refuses(references, words, method):
+    with pytest.raises(ValueError, match=words):
+        select_quadruplets(POINTS, FINE, COARSE, references, method)
+
+
+def test_labels_and_words_that_it_refuses():
+    def refuses(words, fine=FINE, coarse=COARSE, **options):
         with pytest.raises(ValueError, match=words):
-            select_quadruplets(bad, self.fine, self.coarse, self.everyone)
+            select_quadruplets(POINTS, fine, coarse, EVERYONE, **options)
 
-    @pytest.mark.parametrize("method", METHODS)
-    @pytest.mark.parametrize(
-        ("bad", "words"),
-        [
-            (torch.tensor([0, 60]), "from 0 to 60, but there are 60 .*0 to 59"),
-            (torch.tensor([-1, 5]), "from -1 to 5"),
-            (torch.tensor([0.0]), r"float32 of shape \(1,\); expected .* int64"),
-            (torch.tensor([[0]]), r"shape \(1, 1\)"),
-            (torch.tensor([], dtype=torch.int64), "B of at least 1"),
-        ],
-    )
-    def test_references(self, bad, words, method):
-        with pytest.raises(ValueError, match=words):
-            select_quadruplets(self.points, self.fine, self.coarse, bad, method)
-
-    def test_labels(self):
-        with pytest.raises(ValueError, match="fine labels are torch.float32"):
-            select_quadruplets(
-                self.points, self.fine.float(), self.coarse, self.everyone
-            )
-        with pytest.raises(ValueError, match="60 fine labels .* 59 coarse"):
-            select_quadruplets(self.points, self.fine, self.coarse[:59], self.everyone)
-
-    def test_an_unknown_method(self):
-        with pytest.raises(ValueError, match="'method3'; expected one of random, meth"):
-            select_quadruplets(
-                self.points, self.fine, self.coarse, self.everyone, "method3"
-            )
-
-    def test_what_is_no_tensor(self):
-        x, f, c, r = self.points, self.fine, self.coarse, self.everyone
-        with pytest.raises(ValueError, match="fine labels are ndarray"):
-            select_quadruplets(x, f.numpy(), c, r)
-        with pytest.raises(ValueError, match="coarse labels are list"):
-            select_quadruplets(x, f, c.tolist(), r)
-        with pytest.raises(ValueError, match="references are list"):
-            select_quadruplets(x, f, c, [0, 1])
-
-    def test_values_whose_squares_overflow(self):
-        x = self.points.double() * 1e200
-        with pytest.raises(ValueError, match="overflows float64"):
-            select_quadruplets(x, self.fine, self.coarse, self.everyone)
-
-
-def test_selection_is_exact_within_autocast_too():
-    # Mixed precision would round the ranking's products to bfloat16.
-    for seed in range(5):
-        points = torch.randn(120, 8, generator=torch.Generator().manual_seed(seed))
-        fine = torch.arange(120) % 30
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert_agrees(points, fine, fine // 5)
-
-
-def test_two_selections_can_be_compared_as_objects():
-    points, fine, coarse = small_set()
-    a, b = (select_quadruplets(points, fine, coarse, torch.arange(9)) for _ in "ab")
-    assert a != b
+    refuses("fine labels are torch.float32", FINE.float())
+    refuses("60 fine labels .* 59 coarse", coarse=COARSE[:59])
+    refuses("coarse labels are list", coarse=COARSE.tolist())
+    refuses("'method3'; expected one of random, meth", method="method3")
+    for switch in ("negative", "siblings", "fallback"):
+        refuses(f"{switch}='none'; expected one of", **{switch: "none"})

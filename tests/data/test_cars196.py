@@ -14,7 +14,6 @@ from qsel.data import cars196 as module
 from qsel.data.car_classes import CarClass, car_classes, make
 from qsel.data.cars196 import cars196, is_cars196
 from qsel.data.images import DataError
-from qsel.experiments.table1 import run_folder
 
 CARS = (
     CarClass("Alpha One Sedan 2001", "Sedan", 3, 2),
@@ -106,64 +105,48 @@ def test_both_layouts_give_the_same_split(base):
     assert tuple(split.train[0].shape) == (3, 7, 9)
 
 
-def test_every_image_has_its_label(torchvision):
+def test_every_image_has_its_label_and_the_train_part_is_first(torchvision):
     split = cars196(torchvision)
     for side in (split.train, split.test):
         for path, f in zip(side.paths, side.hierarchy.fine.tolist(), strict=True):
             part = path.parent.name.removeprefix("cars_")
             car = CARS[classes_of(part)[int(path.stem) - 1] - 1]
             assert side.hierarchy.fine_names[f] == car.name
+    folders = [path.parent.name for path in split.train.paths]
+    assert folders == ["cars_train"] * 5 + ["cars_test"] * 4
 
 
-def test_the_train_part_stands_before_the_test_part(base):
-    split = cars196(base)
-    if base.name == "stanford_cars":
-        folders = [path.parent.name for path in split.train.paths]
-        assert folders == ["cars_train"] * 5 + ["cars_test"] * 4
-        return
-    numbers = [int(path.stem) for path in split.train.paths]
-    assert numbers == [1, 2, 3, 6, 7] + [4, 5, 8, 9]
-
-
-@pytest.mark.parametrize(("part", "images"), [("train", 5), ("test", 4)])
-def test_one_part_alone(base, part, images):
-    split = cars196(base, parts=(part,))
-    assert (split.name, len(split.train)) == (f"cars196 ({part} part)", images)
-    assert len(cars196(base, parts=part).train) == images
+def test_one_part_alone(base):
+    for part, images in (("train", 5), ("test", 4)):
+        split = cars196(base, parts=(part,))
+        assert (split.name, len(split.train)) == (f"cars196 ({part} part)", images)
+        assert len(cars196(base, parts=part).train) == images
     turned = cars196(base, parts=("test", "train"))
-    assert turned.train.fingerprint == cars196(base).train.fingerprint
-    assert turned.name == "cars196"
+    assert turned.name == "cars196" and turned.train.paths == cars196(base).train.paths
 
 
-def test_the_second_fold_swaps_the_classes(base):
-    first, second = cars196(base), load(f"{base}?fold=2")
+def test_the_second_fold_swaps_the_classes(torchvision):
+    first, second = cars196(torchvision), load(f"{torchvision}?fold=2")
     sides = (first.train, second.test), (first.test, second.train)
     for one, other in sides:
         assert one.hierarchy.fine_names == other.hierarchy.fine_names
         assert one.fingerprint == other.fingerprint and one.paths == other.paths
     assert second.name == "cars196 (trained on classes 3-4)"
-    part = load(f"{base}?parts=train&fold=2")
+    part = load(f"{torchvision}?parts=train&fold=2")
     assert part.name == "cars196 (train part, trained on classes 3-4)"
     assert len(part.train) == 4 and len(part.test) == 5
-    assert load(f"{base}?fold=1").name == first.name
-    assert load(f"{base}?fold=1").train.fingerprint == first.train.fingerprint
-    source = f"{base}?parts=train&fold=2"
-    folder = run_folder("runs", source, "frozen", "random", 0).as_posix()
-    assert folder == f"runs/{base.name}-parts=train-fold=2/frozen/random-seed0"
 
 
 def test_the_parent_is_accepted_and_load_knows_it(base):
-    whole = cars196(base).train.fingerprint
-    assert cars196(base.parent).train.fingerprint == whole
-    assert load(base).train.fingerprint == whole
-    assert load(str(base.parent)).train.fingerprint == whole
+    whole = cars196(base).train.paths
+    for root in (base.parent, base, str(base.parent)):
+        assert load(root).train.paths == whole
     assert not is_cars196(base / "nothing")
 
 
 def test_body9_is_the_other_labelling(torchvision):
     split = cars196(torchvision, coarse="body9")
     assert split.train.hierarchy.coarse_names == ("Sedan",)
-    assert split.train.fingerprint != cars196(torchvision).train.fingerprint
 
 
 def test_spelling_of_a_slash_is_let_pass_other_names_are_not(torchvision):
@@ -190,42 +173,28 @@ def refused(root, *said, **options):
     for words in said:
         assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_nothing_there(tmp_path):
+def test_what_is_asked_for_and_unknown(torchvision, tmp_path):
     refused(tmp_path / "absent", "no Stanford Cars 196 here", "car_ims", "Kaggle")
-    refused(tmp_path, "no Stanford Cars 196 here")
-
-
-@pytest.mark.parametrize("parts", [(), ("val",), "tests", ("train", "val")])
-def test_unknown_parts(torchvision, parts):
-    refused(torchvision, "parts is", "give ('train', 'test')", parts=parts)
-
-
-def test_unknown_coarse_labels(torchvision):
+    for parts in ((), ("val",), "tests", ("train", "val")):
+        refused(torchvision, "parts is", "give ('train', 'test')", parts=parts)
     refused(torchvision, "coarse is 'make'; give one of token22", coarse="make")
-
-
-def test_an_unknown_fold(torchvision):
-    for fold in (0, 3):
-        refused(torchvision, f"fold is {fold}; give 1 (train on classes", fold=fold)
-    with pytest.raises(DataError, match="fold is 'two'; expected a whole number"):
-        load(f"{torchvision}?fold=two")
+    refused(torchvision, "fold is 3; give 1 (train on classes", fold=3)
 
 
 def test_an_absent_part_says_how_to_go_on(torchvision):
-    for path in (torchvision / "cars_test").iterdir():
-        path.unlink()
-    (torchvision / "cars_test").rmdir()
+    shutil.rmtree(torchvision / "cars_test")
+    remedy = f"--data '{torchvision}?parts=train'"
+    absent = torchvision / "cars_test"
     refused(
         torchvision,
-        f"{torchvision / 'cars_test'}: the official test part is not here",
-        f"--data '{torchvision}?parts=train'",
+        f"{absent}: the official test part is not here",
+        remedy,
         "rickyyyyyyy/torchvision-stanford-cars",
         "tanganke/stanford_cars",
     )
-    assert len(cars196(torchvision, parts=("train",)).train) == 5
+    assert len(load(shlex.split(remedy)[1]).train) == 5
 
 
 def test_an_absent_part_of_the_other_layout(metric_learning):
@@ -234,78 +203,50 @@ def test_an_absent_part_of_the_other_layout(metric_learning):
     fields = ("relative_im_path", "class", "test")
     write_table(table, rows, fields, **names_cell())
     refused(metric_learning, "cars_annos.mat: the official test part is not here")
+    table.unlink()
+    refused(metric_learning, f"{table}: no such file")
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "devkit/cars_meta.mat",
-        "devkit/cars_train_annos.mat",
-        "cars_test_annos_withlabels.mat",
-    ],
-)
+@pytest.mark.parametrize("table", ["cars_meta.mat", "cars_train_annos.mat"])
 def test_a_missing_or_wrong_table(torchvision, table):
-    path = torchvision / table
+    path = torchvision / "devkit" / table
     whole = path.read_bytes()
     path.unlink()
-    refused(torchvision, f"{path}: no such file", "fetch it from Kaggle")
-    path.mkdir()
-    refused(torchvision, f"{path}: no such file")
-    path.rmdir()
-    for broken in (b"", b"file,class\n", whole[:200], whole[:-30], b"\0" * 600):
+    refused(torchvision, f"{path}: ", "fetch it from Kaggle")
+    for broken in (b"", whole[:200], b"\0" * 600):
         path.write_bytes(broken)
-        refused(torchvision, str(path))
+        refused(torchvision, f"{path}: no MATLAB table of")
     savemat(path, {"something": 1})
-    refused(torchvision, f"{path}: holds something, expected")
+    refused(torchvision, f"{path}: no MATLAB table of")
     path.write_bytes(whole)
     cars196(torchvision)
 
 
-def test_the_test_table_may_lie_in_the_devkit(torchvision):
-    name = "cars_test_annos_withlabels.mat"
-    os.rename(torchvision / name, torchvision / "devkit" / name)
-    assert len(cars196(torchvision).train) == 9
-
-
-def test_a_missing_table_or_image_folder_of_the_other_layout(metric_learning):
-    table = metric_learning / "cars_annos.mat"
-    whole = table.read_bytes()
-    table.unlink()
-    refused(metric_learning, f"{table}: no such file")
-    table.write_bytes(whole)
+def test_the_images_of_the_other_layout_are_absent(metric_learning):
     os.rename(metric_learning / "car_ims", metric_learning / "images")
     refused(metric_learning, "car_ims: no such folder, but cars_annos.mat is here")
 
 
-def test_a_table_without_a_field(torchvision):
+def test_a_table_without_a_field_or_with_labels_that_are_no_numbers(torchvision):
     table = torchvision / "devkit" / "cars_train_annos.mat"
-    write_table(table, [(1, 2, 3, 4, "00001.jpg")], (*BOX, "fname"))
-    refused(torchvision, f"{table}: annotations have no field 'class', only bbox_x1")
+    write_table(table, [(1, 2, 3, 4, "00001.jpg")] * 2, (*BOX, "fname"))
+    refused(torchvision, f"{table}: expected the fields fname, class")
     savemat(table, {"annotations": np.arange(4)})
-    refused(torchvision, f"{table}: annotations have no field", "plain values")
+    refused(torchvision, f"{table}: expected the fields fname, class")
+    rows = [("Sedan", f"{i:05}.jpg") for i in range(1, 10)]
+    write_table(table, rows, ("class", "fname"))
+    refused(torchvision, f"{table}: expected the fields fname, class", "whole numbers")
 
 
-@pytest.mark.parametrize("label", [0, 5, -1, 1.5, "Sedan", float("nan")])
-def test_a_label_out_of_range(torchvision, label):
+def test_a_label_out_of_range_or_an_image_listed_twice(torchvision):
     table = torchvision / "devkit" / "cars_train_annos.mat"
     labels = classes_of("train")
-    labels[2] = label
     rows = [(c, f"{i:05}.jpg") for i, c in enumerate(labels, start=1)]
-    write_table(table, rows, ("class", "fname"))
-    refused(torchvision, f"{table}: class of row 3 is", "whole number from 1 to 4")
-
-
-def test_a_wrong_count_names_the_class(torchvision):
-    table = torchvision / "devkit" / "cars_train_annos.mat"
-    labels = classes_of("train")
-    labels[labels.index(3)] = 2
-    rows = [(c, f"{i:05}.jpg") for i, c in enumerate(labels, start=1)]
-    write_table(table, rows, ("class", "fname"))
-    refused(
-        torchvision,
-        "class 2, 'Alpha Two Type-S 2002', has 5 images in the official train and "
-        "test part, expected 4",
-    )
+    write_table(table, [(5, rows[0][1]), *rows[1:]], ("class", "fname"))
+    refused(torchvision, "its classes run from 1 to 5; expected images of each")
+    os.unlink(torchvision / "cars_train" / rows[0][1])
+    write_table(table, [rows[1], *rows[1:]], ("class", "fname"))
+    refused(torchvision, "is given twice")
 
 
 def test_a_label_without_an_image_and_an_image_without_a_label(base, draw):
@@ -316,17 +257,6 @@ def test_a_label_without_an_image_and_an_image_without_a_label(base, draw):
     os.rename(base / "kept.jpg", path)
     draw(images / "more.jpg")
     refused(base, f"{images / 'more.jpg'}: ", "has no label for it (1 such files)")
-
-
-def test_an_image_listed_twice(torchvision):
-    table = torchvision / "devkit" / "cars_train_annos.mat"
-    labels = classes_of("train")
-    rows = [(c, f"{i:05}.jpg") for i, c in enumerate(labels, start=1)]
-    a, b = (i for i, c in enumerate(labels) if c == 2)
-    rows[a] = rows[b]
-    os.unlink(torchvision / "cars_train" / f"{a + 1:05}.jpg")
-    write_table(table, rows, ("class", "fname"))
-    refused(torchvision, "is given twice")
 
 
 # ---- mirrors and their habits
@@ -352,44 +282,12 @@ def test_folders_nested_by_a_mirror_are_read(torchvision):
 
 
 def test_a_mirror_without_the_labels_of_the_test_part_says_how_to_go_on(torchvision):
-    for part in ("train", "test"):
-        nest(torchvision, part)
     (torchvision / "cars_test_annos_withlabels.mat").unlink()
     savemat(torchvision / "cars_annos.mat", names_cell())
     (torchvision / "devkit" / "cars_meta.mat").unlink()  # the names are above
     remedy = f"--data '{torchvision}?parts=train'"
-    refused(torchvision, "no such file, but it holds the labels", remedy, "Kaggle")
-    refused(torchvision, "cars_annos.mat cannot stand for it")
+    refused(torchvision, "withlabels.mat: the official test part is not", remedy)
     assert len(load(shlex.split(remedy)[1]).train) == 5
-
-
-def test_a_mirror_without_any_table_but_the_joint_one_is_explained(torchvision):
-    shutil.rmtree(torchvision / "devkit")
-    (torchvision / "cars_test_annos_withlabels.mat").unlink()
-    savemat(torchvision / "cars_annos.mat", names_cell())
-    for parts in (("train",), ("train", "test")):
-        refused(
-            torchvision,
-            f"{torchvision / 'devkit' / 'cars_train_annos.mat'}: no such file",
-            "official train part; fetch it",
-            "numbers the images of both parts together",
-            parts=parts,
-        )
-
-
-def test_images_under_other_names_are_told_from_missing_ones(torchvision):
-    for path in (torchvision / "cars_train").iterdir():
-        path.rename(path.with_name(f"car{path.name}"))
-    refused(torchvision, "cars_train: holds none of the 9 images of cars_train_annos")
-    refused(torchvision, "but car00001.jpg, car00002.jpg")
-
-
-def test_unreadable_images_are_left_out_if_so_many_are_allowed(base):
-    path = cars196(base).train.paths[1]
-    path.write_bytes(b"nothing")
-    split = cars196(base, skip_bad=1)
-    assert split.skipped == (path.relative_to(base).as_posix(),)
-    assert (len(split.train), len(split.test)) == (8, 9)
 
 
 # ---- the real table and the real photographs
@@ -408,27 +306,18 @@ def test_the_known_classes_and_counts(real):
 
 
 def test_the_makes_that_settings_are_chosen_on(real):
-    cars = car_classes()
-    makes = [make(car.name) for car in cars]
+    makes = [make(car.name) for car in car_classes()]
     assert len(set(makes)) == 49
     assert makes == [m for name in dict.fromkeys(makes) for m in makes if m == name]
     assert makes[0] == "AM General" and makes.count("Aston Martin") == 4
     assert makes.count("Land Rover") == 2 and makes.count("Rolls-Royce") == 3
-    for half, first in ((cars[:98], "Chrysler Aspen SUV 2009"), (cars[98:], None)):
-        names = [car.name for car in half for _ in range(2)]
-        labels = module.Hierarchy.from_names(
-            names, [name.split()[-2] for name in names]
-        )
-        images = ImageSet.from_array("cars", np.zeros((196, 3, 1, 1), "u1"), labels)
-        split = validation(images, make)
-        held = split.test.hierarchy.fine_names
-        assert abs(len(held) - 98 / 4) <= 3
-        assert held == labels.fine_names[-len(held) :]
-        trained = {make(name) for name in split.train.hierarchy.fine_names}
-        assert not trained & {make(name) for name in held}
-        if first:
-            assert (held[0], held[-1]) == (first, "Eagle Talon Hatchback 1998")
-            assert split.notes == ("held out: Chrysler, Daewoo, Dodge, Eagle",)
+    names = [car.name for car in car_classes()[:98] for _ in range(2)]
+    labels = module.Hierarchy.from_names(names, [name.split()[-2] for name in names])
+    images = ImageSet.from_array("cars", np.zeros((196, 3, 1, 1), "u1"), labels)
+    split = validation(images, makes[:98])
+    assert split.notes == ("held out: Chrysler, Daewoo, Dodge, Eagle",)
+    held = split.test.hierarchy.fine_names
+    assert held == labels.fine_names[-len(held) :] and abs(len(held) - 98 / 4) <= 3
 
 
 @pytest.mark.skipif(

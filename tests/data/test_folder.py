@@ -1,11 +1,8 @@
 import os
 import shutil
-import sys
-from types import SimpleNamespace
 
 import pytest
 
-from qsel.data import load
 from qsel.data.folder import folder
 from qsel.data.images import DataError, check_images
 
@@ -32,7 +29,6 @@ def refused(root, *said, **options):
         folder(root, **options)
     for words in said:
         assert words in str(caught.value)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def names(split):
@@ -40,8 +36,10 @@ def names(split):
 
 
 def test_folders_become_classes_named_by_their_path(root):
+    os.rename(root / "suv" / "q5", root / "suv" / "a3")  # two classes of one name
     split = folder(root)
-    assert names(split) == {f"{c}/{f}" for c, models in TREE.items() for f in models}
+    expected = {f"{c}/{f}" for c, models in TREE.items() for f in models}
+    assert names(split) == expected - {"suv/q5"} | {"suv/a3"}
     assert split.name == "mine"
     assert len(split.train) + len(split.test) == 24
     assert len(split.test.hierarchy.fine_names) == 3  # 2 of 4, 1 of 3, 0 of 1
@@ -52,19 +50,13 @@ def test_folders_become_classes_named_by_their_path(root):
             assert labels.coarse_names[labels.coarse[i]] == path.parts[-3]
 
 
-def test_equal_folder_names_are_two_classes(root):
-    os.rename(root / "suv" / "q5", root / "suv" / "a3")
-    assert {"sedan/a3", "suv/a3"} <= names(folder(root))
-
-
 def test_seed_and_fraction_choose_the_split(root):
-    draws = {folder(root, seed=seed).test.hierarchy.fine_names for seed in range(12)}
+    draws = {folder(root, seed=seed).test.hierarchy.fine_names for seed in range(8)}
     assert len(draws) > 3
     assert (
         folder(root, seed=3).train.fingerprint == folder(root, seed=3).train.fingerprint
     )
     assert len(folder(root, test_fraction=0.3).test.hierarchy.fine_names) == 2
-    refused(root, "held out is 1.0", test_fraction=1.0)
 
 
 def test_every_kind_of_image_and_any_case(root, draw):
@@ -72,64 +64,19 @@ def test_every_kind_of_image_and_any_case(root, draw):
         draw(root / "van" / "vito" / name)
     split = folder(root)
     assert len(split.train) + len(split.test) == 24 + 7
-    for side in (split.train, split.test):
-        check_images(side)
-
-
-def test_notes_and_hidden_files_are_passed_over(root):
-    for name in (
-        "README.md",
-        "notes.TXT",
-        ".DS_Store",
-        "suv/q5/size.json",
-        "suv/a.csv",
-    ):
-        (root / name).write_text("note")
-    (root / ".cache").mkdir()
-    assert len(names(folder(root))) == 8
-
-
-def test_load_finds_it_and_names_what_it_accepts(root):
-    found, direct = load(root, seed=2), folder(root, seed=2)
-    assert found.train.fingerprint == direct.train.fingerprint
-    with pytest.raises(DataError, match="no option 'size'; it has test_fraction, seed"):
-        load(root, size=3)
-    for source in ("synthcar", root / "absent"):
-        with pytest.raises(
-            DataError, match="neither a data set nor a folder; give 'sy"
-        ):
-            load(source)
-    with pytest.raises(DataError, match="is a file; give"):
-        load(root / "suv" / "q5" / "0.png")
-
-
-def test_load_draws_synthcars_with_its_options(monkeypatch):
-    def synthcars(seed=0, size=64):
-        return seed, size
-
-    stand_in = SimpleNamespace(synthcars=synthcars)
-    monkeypatch.setitem(sys.modules, "qsel.data.synthcars", stand_in)
-    assert load("synthcars", seed=3) == (3, 64)
-    with pytest.raises(DataError, match="synthcars has no option 'parts'; it has seed"):
-        load("synthcars", parts=("train",))
+    check_images(split.train, split.test)
 
 
 # ---- bad input
 
 
-def test_missing_empty_or_no_folder(root, tmp_path):
-    refused(tmp_path / "absent", f"{tmp_path / 'absent'}: no such folder")
-    refused(root / "suv" / "q5" / "0.png", "0.png: a file; give a folder")
+def test_missing_or_empty_folders(root, tmp_path):
+    refused(tmp_path / "absent", "absent: cannot be opened")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", f"{tmp_path / 'empty'}: no image in this folder")
-
-
-@pytest.mark.parametrize("where", ["truck", "suv/q2"])
-def test_a_class_folder_without_images(root, where):
-    (root / where).mkdir()
-    refused(root, f"{root / where}: no image in this folder; add some")
-    (root / where / "notes.txt").write_text("to do")
-    refused(root, f"{root / where}: no image in this folder; add some")
+    refused(tmp_path / "empty", "empty: no image in this folder")
+    (root / "suv" / "q2").mkdir()
+    (root / "suv" / "q2" / "notes.txt").write_text("to do")
+    refused(root, f"{root / 'suv' / 'q2'}: no image in this folder; add some")
 
 
 @pytest.mark.parametrize(("where", "deep"), [(".", 0), ("suv", 1), ("suv/q5/red", 3)])
@@ -138,34 +85,16 @@ def test_an_image_at_the_wrong_depth(root, draw, where, deep):
     refused(root, f"{path}: an image {deep} folders below {root}, expected 2")
 
 
-@pytest.mark.parametrize("name", ["suv/q5/clip.mp4", "suv/raw", "a.zip"])
-def test_a_file_that_is_no_image(root, name):
-    (root / name).write_bytes(b"1")
-    refused(root, f"{root / name}: neither an image", "take it out")
-
-
-def test_an_empty_image(root):
-    path = root / "suv" / "q5" / "1.png"
-    path.write_bytes(b"")
-    refused(root, f"{path}: the file is empty")
-
-
-def test_only_one_coarse_class(tmp_path, draw):
+def test_classes_that_give_no_reference(tmp_path, draw):
     for i in range(8):
-        draw(tmp_path / "sedan" / f"m{i // 2}" / f"{i}.png")
-    refused(tmp_path, f"{tmp_path}: only one coarse class, 'sedan'", "at least two")
-
-
-def test_no_coarse_class_with_two_fine_ones(tmp_path, draw):
-    for i in range(8):
-        draw(tmp_path / f"c{i // 2}" / "m" / f"{i}.png")
-    refused(tmp_path, "no sample can be a reference", "two fine classes")
-
-
-def test_two_fine_classes_each_are_too_few_to_split(tmp_path, draw):
-    for i in range(8):
-        draw(tmp_path / f"c{i // 4}" / f"m{i // 2}" / f"{i}.png")
-    refused(tmp_path, "the 2 left cannot be trained on", "does not help: add fine")
+        draw(tmp_path / "one" / "sedan" / f"m{i // 2}" / f"{i}.png")
+        draw(tmp_path / "alone" / f"c{i // 2}" / "m" / f"{i}.png")
+        draw(tmp_path / "two" / f"c{i // 4}" / f"m{i // 2}" / f"{i}.png")
+        draw(tmp_path / "level" / f"m{i // 2}" / f"{i}.png")
+    refused(tmp_path / "one", "only one coarse class, 'sedan'", "at least two")
+    refused(tmp_path / "alone", "no sample can be a reference", "two fine classes")
+    refused(tmp_path / "two", "the 2 left cannot be trained on", "add fine classes")
+    refused(tmp_path / "level", "one label level", "put each class below its coarse")
 
 
 # ---- an own split
@@ -189,10 +118,9 @@ def parts(tmp_path, draw):
     return write
 
 
-@pytest.mark.parametrize("other", ["test", "val", "Valid", "validation", "testing"])
+@pytest.mark.parametrize("other", ["test", "Valid"])
 def test_folders_train_and_test_are_the_split(parts, other):
     split = folder(parts(train="a", **{other: "b"}))
-    assert split.train.hierarchy.coarse_names == ("sedan", "suv")
     fine = [f"{c}/{f}" for c in ("sedan", "suv") for f in ("1", "2")]
     for side, letter in ((split.train, "a"), (split.test, "b")):
         expected = [name.replace("/", f"/{letter}") for name in fine]
@@ -202,10 +130,11 @@ def test_folders_train_and_test_are_the_split(parts, other):
 
 
 def test_a_validation_part_beside_a_test_part_is_left_out(parts):
-    split = folder(parts(train="a", val="v", test="b"))
+    root = parts(train="a", val="v", test="b")
+    split = folder(root)
     assert not any("/v" in name for name in names(split))
     assert "8 images of the validation part are left out" in split.notes
-    assert len(names(folder(parts(train="a"), split="classes"))) == 12
+    assert len(names(folder(root, split="classes"))) == 12
 
 
 def test_a_split_by_images_is_refused_and_can_be_joined(parts):
@@ -222,66 +151,43 @@ def test_a_split_by_images_is_refused_and_can_be_joined(parts):
 def test_one_label_level_in_parts_is_refused_with_what_to_do(tmp_path, draw):
     for part in ("train", "test"):
         for i in range(8):
-            draw(tmp_path / "cars" / part / f"car{i // 2}" / f"{i}.png")
-    root = tmp_path / "cars"
-    refused(root, "train and test hold one label level, and two are needed")
-    refused(root, f"{root}/train/COARSE/FINE/image.jpg", f"{root / 'labels.csv'}")
-    refused(root, "The parts share 4 of 4 classes", "add split=classes as well")
+            draw(tmp_path / part / f"car{i // 2}" / f"{i}.png")
+    refused(tmp_path, "one label level", f"{tmp_path / 'labels.csv'}", "split=classes")
 
 
-def test_one_label_level_without_parts_is_refused_with_what_to_do(tmp_path, draw):
-    for i in range(8):
-        draw(tmp_path / f"car{i // 2}" / f"{i}.png")
-    refused(tmp_path, "one label level, and two are needed: put each class below")
-
-
-def test_one_part_alone_is_refused(parts):
+def test_a_part_that_is_absent_or_too_small_is_refused(parts):
     root = parts(train="a")
-    refused(
-        root,
-        f"{root}: holds train alone",
-        f"give the folder of that part itself, {root}/train",
-    )
+    refused(root, "holds train alone; give the folder of that part", f"{root}/train")
+    parts(test="b")
+    shutil.rmtree(root / "train" / "suv")
+    refused(root, "own: the train part is too small: only one coarse class")
 
 
 def test_options_of_a_draw_are_refused_where_none_is_made(parts):
     root = parts(train="a", test="b")
-    refused(root, "seed=3 changes nothing; take it away, or add split=class", seed=3)
-    refused(root, "test_fraction=0.3 changes nothing", test_fraction=0.3)
+    refused(root, "test_fraction and seed change nothing; take them away", seed=3)
     assert folder(root, split="classes", seed=3, test_fraction=0.3)
     refused(root, "split is 'mine'; give own or classes", split="mine")
 
 
-def test_a_train_part_that_cannot_be_trained_on_is_refused(parts, tmp_path):
-    root = parts(train="a", test="b")
-    shutil.rmtree(root / "train" / "suv")
-    refused(root, f"{root}: the train part is too small: only one coarse class")
-
-
-def test_a_list_names_the_classes_to_test_on(root):
+def test_a_list_names_the_classes_to_test_on(root, parts):
     (root / "unseen.list").write_text("\ufeff# mine\nsedan/a3\n\n suv/q5 \nsedan/a3\n")
     split = folder(root, test="unseen.list")
     assert split.test.hierarchy.fine_names == ("sedan/a3", "suv/q5")
     assert len(names(split)) == 8
-    absolute = (root / "unseen.list").rename(root.parent / "elsewhere.txt")
-    again = load(f"{root}?test={absolute}")
-    assert again.test.fingerprint == split.test.fingerprint
-
-
-def test_a_list_goes_before_the_own_split(parts):
-    root = parts(train="a", test="b")
-    (root / "unseen.txt").write_text("sedan/a1\nsuv/b2\n")
-    split = folder(root, test="unseen.txt")
+    own = parts(train="a", test="b")  # the list goes before a split of the data
+    (own.parent / "unseen.txt").write_text("sedan/a1\nsuv/b2\n")
+    split = folder(own, test=str(own.parent / "unseen.txt"))
     assert set(split.test.hierarchy.fine_names) == {"sedan/a1", "suv/b2"}
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "unseen.txt: there is no such file; give test=FILE with a path from"),
+        (None, "unseen.txt: cannot be read"),
         (b"# nothing\n\n", "unseen.txt: names no class"),
         (b"\xff\xfe", "unseen.txt: cannot be read"),
-        (b"sedan/a3\na9\nb9\n", "2 of 3 names are no fine classes of the data: 'a9', "),
+        (b"sedan/a3\na9\nb9\n", "2 names are no fine classes of the data: 'a9', 'b9'"),
         (b"sedan/a3\na9\n", "they are called 'sedan/a3', 'sedan/a4', 'sedan/a6' and 5"),
     ],
 )
@@ -297,17 +203,13 @@ def test_a_wrong_list(root, text, said):
 def test_a_class_with_a_single_image_stays_and_gives_no_reference(root):
     for name in ("0.png", "2.png"):
         (root / "suv" / "q5" / name).unlink()
-    lists = {"suv/q5": "sedan/a3\nsuv/q7\n", "suv/q7": "sedan/a3\nsuv/q5\n"}
-    for trained, text in lists.items():
-        (root / "unseen.txt").write_text(text)
-        split = folder(root, test="unseen.txt")
-        assert trained in split.train.hierarchy.fine_names
-        assert len(split.train) + len(split.test) == 22
-    (root / "unseen.txt").write_text(lists["suv/q5"])
+    (root / "unseen.txt").write_text("sedan/a3\nsuv/q7\n")
     labels = folder(root, test="unseen.txt").train.hierarchy
     assert labels.lacking()["suv/q5"] == "has a single image, so no P⁺"
     single = labels.fine_names.index("suv/q5")
     assert single not in labels.fine[labels.references()]
+    (root / "unseen.txt").write_text("suv/q5\n")
+    refused(root, "no fine class of the test part has two images", test="unseen.txt")
 
 
 def test_classes_of_fewer_images_than_asked_for_give_no_reference(root):
@@ -316,21 +218,13 @@ def test_classes_of_fewer_images_than_asked_for_give_no_reference(root):
     labels = folder(root, test="unseen.txt", min_images=3).train.hierarchy
     assert labels.lacking()["sedan/a3"] == "has fewer than min_images=3 images"
     refused(root, "no sample can be a reference", min_images=4)
-    refused(root, "min_images is 1; a reference needs a P⁺: give 2", min_images=1)
-
-
-def test_a_test_part_in_which_nothing_can_be_found_is_refused(root):
-    for name in ("0.png", "2.png"):
-        (root / "suv" / "q5" / name).unlink()
-    (root / "unseen.txt").write_text("suv/q5\n")
-    refused(root, "no fine class of the test part has two images", test="unseen.txt")
 
 
 def test_unreadable_images_are_left_out_if_so_many_are_allowed(root):
-    for name in ("suv/q5/1.png", "van/vito/0.png"):
-        (root / name).write_bytes(b"nothing")
-    split = load(f"{root}?skip_bad=2")
+    (root / "suv" / "q5" / "1.png").write_bytes(b"nothing")
+    (root / "van" / "vito" / "0.png").write_bytes(b"")
+    split = folder(root, skip_bad=2)
     assert split.skipped == ("suv/q5/1.png", "van/vito/0.png")
     assert len(split.train) + len(split.test) == 22
-    refused(root, "q5/1.png: this is not an image", "vito/0.png: this", skip_bad=1)
+    refused(root, "q5/1.png: this is not an image", "0.png: the file is", skip_bad=1)
     assert folder(root).skipped == ()

@@ -23,14 +23,14 @@ def refused(root, *said):
 
 def test_what_systems_leave_behind_is_passed_over_and_counted(root):
     litter = ["Thumbs.db", "a/desktop.ini", "a/m/._0.png", "b/.DS_Store", "README"]
-    for name in [*litter, "__MACOSX/a/m/0.png", ".cache/x.png", "a/notes.txt"]:
+    for name in [*litter, "__MACOSX/a/m/0.png", ".cache/x.png", "a/notes.TXT"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x")
     images, passed = images_below(root)
     below = [path.relative_to(root).as_posix() for path in images]
     assert below == ["a/m/0.png", "a/n/1.JPG", "b/o/2.png"]
     found = {path.relative_to(root).as_posix() for path in passed}
-    assert found == {*litter, "__MACOSX", ".cache", "a/notes.txt"}
+    assert found == {*litter, "__MACOSX", ".cache", "a/notes.TXT"}
     assert summary(root, passed).startswith("8 files that are no images were passed")
     assert summary(root, passed[:1]).startswith("1 file that is no image was passed")
 
@@ -41,32 +41,19 @@ def test_everything_that_is_wrong_is_said_at_once(root):
     (root / "b" / "empty").mkdir()
     said = refused(root, "4 problems", "clip.mp4: neither", "x.xml: neither")
     assert "b/raw: neither" in said and "b/empty: no image in this folder" in said
-
-
-def test_a_long_list_is_cut(root):
     for i in range(25):
         (root / "a" / "m" / f"{i}.xml").write_text("x")
-    said = refused(root, "25 problems", "and 15 more")
-    assert said.count("neither an image") == 1 and said.count(".xml") == 10
+    assert refused(root, "29 problems", "and 19 more").count("\n") == 11
 
 
-def test_a_file_that_belongs_there_is_neither_image_nor_litter(root):
-    (root / "unseen.list").write_text("a/m")
-    images, passed = images_below(root, [root / "unseen.list"])
-    assert (len(images), passed) == (3, [])
-
-
-def test_a_link_that_leads_back_is_refused(root):
+def test_links_are_followed_but_not_in_circles(root, tmp_path, draw):
+    draw(tmp_path / "other" / "3.png")
+    os.symlink(tmp_path / "other", root / "b" / "p")
+    assert root / "b" / "p" / "3.png" in images_below(root)[0]
     os.symlink(root, root / "a" / "again")
     refused(root, f"{root / 'a' / 'again'}: a link back to a folder that holds it")
 
 
-def test_a_link_to_elsewhere_is_followed(root, tmp_path, draw):
-    draw(tmp_path / "other" / "3.png")
-    os.symlink(tmp_path / "other", root / "b" / "p")
-    assert root / "b" / "p" / "3.png" in images_below(root)[0]
-
-
-def test_a_name_that_is_not_utf8_is_refused(root, draw):
+def test_a_name_that_is_not_utf8_is_refused(root):
     os.rename(root / "a" / "m", os.fsencode(root / "a") + b"/\xff")
-    refused(root, "a name that is not UTF-8; rename it")
+    refused(root, r"a/\xff/0.png': not UTF-8; rename it")

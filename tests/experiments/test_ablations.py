@@ -1,6 +1,5 @@
 """Ablations: what is asked for, what is run, and what the records then say."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,23 +7,17 @@ import numpy as np
 import pytest
 import tiny
 
-from qsel.book.verdicts import ablation_verdict as verdict
 from qsel.experiments import ablations, table1
 from qsel.experiments import run as experiment
-from qsel.experiments.ablations import gather, jobs, run, run_folder, shown
+from qsel.experiments.ablations import gather, jobs, run, shown
 from qsel.experiments.config import Config, preset
 from qsel.experiments.record import Record, RunError
 from qsel.experiments.rows import QUADRUPLETS
 from qsel.experiments.switches import SWITCHES
+from qsel.experiments.tuned import SHARED
 
 ERRATA = Path(__file__).parents[2] / "book" / "errata.md"
-SMALL = tiny.SETTINGS | {"epochs": "1"}
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch):
-    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
-    return str(tiny.as_folder(tmp_path / "photos"))
+SMALL = tiny.SETTINGS | {"epochs": "1", "freeze": "trunk", "augment": "false"}
 
 
 def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") -> None:
@@ -46,23 +39,17 @@ def write(folder: Path, method: str, seed: int, r1: float, nmi=0.5, code="a") ->
     ).save(folder / f"{method}-seed{seed}" / "record.json")
 
 
-# --- the list --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", SWITCHES)
-def test_every_switch_changes_something_and_one_thing_at_a_time(name):
-    switch = SWITCHES[name]
-    assert switch.words and switch.rows
-    assert set(switch.rows) <= set(QUADRUPLETS)
-    for method in switch.rows:
-        base = preset("frozen", method)
-        changed = switch.changed(base)
-        assert changed or switch.options or switch.like
-        other = base.with_settings(changed)  # refuses what is no setting
-        # A row may have been tuned to just these, or a preset chosen just that.
-        if name not in ("same_settings", "global_heavy"):
-            assert other != base or switch.options
-        assert other.method == method and other.seed == base.seed
+def test_every_switch_changes_something():
+    for name, switch in SWITCHES.items():
+        assert switch.words and set(switch.rows) <= set(QUADRUPLETS)
+        for method in switch.rows:
+            base = preset("frozen", method)
+            changed = switch.changed(base)
+            other = base.with_settings(changed)  # refuses what is no setting
+            # A row may have been tuned to just these, or a preset chosen just that.
+            if name not in ("same_settings", "global_heavy"):
+                assert other != base or switch.options
+            assert not {"method", "seed"} & {*changed}
 
 
 def test_errata_exist_and_every_switch_of_theirs_is_run():
@@ -74,96 +61,60 @@ def test_errata_exist_and_every_switch_of_theirs_is_run():
     assert numbers == {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13}
 
 
-def test_settings_that_depend_on_the_rows_own():
-    base = Config(learning_rate=0.1, weight_decay=0.001, batch=100, epochs=7)
-    assert SWITCHES["twice_as_long"].changed(base) == {"epochs": 14}
-    summed = SWITCHES["summed"].changed(base)
-    assert (summed.pop("reduction"), summed.pop("global_weight")) == ("sum", 1.0)
-    assert summed == pytest.approx({"learning_rate": 0.001, "weight_decay": 0.1})
-    assert SWITCHES["global_heavy"].changed(base) == {"global_weight": 100.0}
-
-
-def test_methods_own_rule_is_what_the_other_switch_names():
-    """Method 1 draws P⁻ from all siblings, Method 2 from one: each gets the other's."""
-    assert SWITCHES["siblings_drawn"].rows == ("method1",)
-    assert SWITCHES["siblings_all"].rows == ("method2",)
-
-
-# --- what is asked for -----------------------------------------------------------
-
-
-def test_jobs_are_the_rows_of_every_switch():
+def test_jobs_are_the_rows_of_every_switch_that_changes_something():
     found = jobs("cars?parts=train", "frozen")
+    own = {row: preset("frozen", row) for row in QUADRUPLETS}
+    shared = SHARED["frozen"]
+    tuned = [row for row in own if own[row] != own[row].with_settings(shared)]
     assert [(job.ablation, job.method) for job in found] == [
         (name, row)
         for name, switch in SWITCHES.items()
-        for row in switch.rows
-        if name != "global_heavy"  # the preset's own: nothing would change
+        for row in (tuned if name == "same_settings" else switch.rows)
     ]
-    assert [job.settings for job in jobs("cars", "upper", ["global_heavy"])] == [
-        {"global_weight": 32.0}
-    ]
+    shared = {"resize": "224", "epochs": "3", "margin1": "0.8"}
+    with_shared = {
+        (job.ablation, job.method): job.settings
+        for job in jobs("cars", "frozen", settings=shared)
+    }
+    assert with_shared["margins_large", "method2"]["margin1"] == 1.0  # the switch wins
+    assert with_shared["no_global", "method2"]["margin1"] == "0.8"
     for job in found:
         body9 = job.ablation == "body9"
         assert job.source == "cars?parts=train" + "&coarse=body9" * body9
 
 
-def test_shared_settings_reach_every_job_and_the_switch_wins():
-    shared = {"resize": "224", "epochs": "3", "margin1": "0.8"}
-    found = {
-        (job.ablation, job.method): job.settings
-        for job in jobs("cars", "frozen", settings=shared)
-    }
-    assert all(settings["resize"] == "224" for settings in found.values())
-    assert found["twice_as_long", "random"]["epochs"] == 6
-    assert found["margins_large", "method2"]["margin1"] == 1.0
-    assert found["no_global", "method2"]["margin1"] == "0.8"
-
-
-def test_jobs_follow_the_tuned_settings_of_their_row():
-    for job in jobs("cars", "frozen", ["twice_as_long"]):
-        assert job.settings["epochs"] == 2 * preset("frozen", job.method).epochs
-
-
-@pytest.mark.parametrize("of", ["frozen", "laptop"])
+@pytest.mark.parametrize("of", ["frozen", "upper", "laptop"])
 def test_rows_with_one_setting_differ_in_their_method_alone(of):
-    randoms = preset(of, "random")
-    for job in jobs("cars", of, ["same_settings", "random_negative_same"]):
-        other = preset(of, job.method).with_settings(job.settings)
-        negative = "random" if job.ablation == "random_negative_same" else "nearest"
-        assert other == replace(randoms, method=job.method, negative=negative)
-
-
-def test_an_unknown_ablation_is_named():
-    with pytest.raises(ValueError, match=r"no ablation 'margin'.*margins_small"):
-        jobs("cars", "frozen", ["margin"])
-
-
-def test_a_preset_that_refuses_a_switch_says_so_before_anything_runs():
-    with pytest.raises(ValueError, match="twice_as_long .* laptop .*epochs=1200000"):
-        jobs("synthcars", "laptop", ["twice_as_long"], {"epochs": 600_000})
-
-
-def test_folders_of_different_runs_differ():
-    folders = {
-        run_folder("runs", "cars", "frozen", job.ablation, job.method, seed)
-        for job in jobs("cars", "frozen")
-        for seed in range(3)
-    }
-    assert len(folders) == 3 * len(jobs("cars", "frozen"))
-    assert table1.run_folder("runs", "cars", "frozen", "method2", 0) not in folders
-
-
-# --- running ---------------------------------------------------------------------
-
-
-def test_runs_what_is_missing_and_keeps_what_is_done(source, tmp_path, monkeypatch):
-    runs, names = tmp_path / "runs", ["no_global", "random_negative"]
-    run(source, "smoke", runs, 1, names, SMALL)
-    done = sorted(runs.rglob("record.json"))
-    assert [p.parent.name for p in done] == [
-        *("method2-seed0", "method1-seed0", "method2-seed0")
+    configs = [
+        preset(of, job.method).with_settings(job.settings)
+        for job in jobs("cars", of, ["same_settings"])
     ]
+    assert [config.method for config in configs] == list(QUADRUPLETS)
+    assert len({replace(config, method="random") for config in configs}) == 1
+
+
+def test_what_is_missing_is_run_and_a_failure_stops_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ablations.datasets, "load", lambda source: tiny.zero_shot())
+    runs, names = tmp_path / "runs", ["no_global", "random_negative", "unnormalised"]
+    trained, real = [], experiment.train
+
+    def fails(data, config, *rest, **how):
+        trained.append(config)
+        if config.normalise is False:
+            raise RuntimeError("the loss became infinite")
+        return real(data, config, *rest, **how)
+
+    monkeypatch.setattr(experiment, "train", fails)
+
+    def run_all():
+        with pytest.raises(RunError) as error:
+            run("tiny", "smoke", runs, 1, names, SMALL)
+        said = "unnormalised, method2, seed 0: the loss became infinite"
+        assert str(error.value) == said
+
+    run_all()
+    done = sorted(runs.rglob("record.json"))
     found = gather(done[0].parents[2], table1.gather("nothing here"))
     assert shown(found) == [
         ("random_negative", "method1"),
@@ -174,47 +125,26 @@ def test_runs_what_is_missing_and_keeps_what_is_done(source, tmp_path, monkeypat
         settings = Record.load(path).config
         assert (settings["global_weight"] == 0) == ("no_global" in str(path))
         assert (settings["negative"] == "random") == ("random_negative" in str(path))
-    written = {path: path.stat().st_mtime_ns for path in done}
-    trained = []
-    real = experiment.train
-    monkeypatch.setattr(
-        experiment, "train", lambda *a, **k: trained.append(1) or real(*a, **k)
-    )
-    run(source, "smoke", runs, 1, names, SMALL)
-    assert not trained
     done[1].unlink()
-    run(source, "smoke", runs, 1, names, SMALL)
-    assert len(trained) == 1
-    assert {path for path in done if path.stat().st_mtime_ns != written[path]} == {
-        done[1]
-    }
+    trained.clear()
+    run_all()
+    assert [config.method for config in trained] == ["method1", "method2"]
+    assert done[1].exists()
 
 
-def test_one_failure_is_named_and_the_others_are_run(source, tmp_path, monkeypatch):
-    real = experiment.train
-
-    def fails(data, config, *rest, **how):
-        if config.normalise is False:
-            raise RuntimeError("the loss became infinite")
-        return real(data, config, *rest, **how)
-
-    monkeypatch.setattr(experiment, "train", fails)
-    with pytest.raises(RunError) as error:
-        run(source, "smoke", tmp_path, 1, ["unnormalised", "no_global"], SMALL)
-    said = "unnormalised, method2, seed 0: the loss became infinite"
-    assert str(error.value) == said
-    assert [path.parents[1].name for path in tmp_path.rglob("record.json")] == [
-        "no_global"
-    ]
-
-
-def test_data_without_the_option_is_told_before_the_first_run(source, tmp_path):
-    with pytest.raises(ValueError, match="coarse"):
-        run(source, "smoke", tmp_path / "runs", 1, ["no_global", "body9"], SMALL)
-    assert not (tmp_path / "runs").exists()
-
-
-# --- what the records say --------------------------------------------------------
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("cars", "frozen", ["margin"]), r"no ablation 'margin'.*margins_small"),
+        (
+            ("synthcars", "laptop", ["global_heavy"], {"batch": 2**20}),
+            "global_heavy .* laptop .*global_weight=1048576",
+        ),
+    ],
+)
+def test_a_mistake_is_said_before_anything_runs(asked, says):
+    with pytest.raises(ValueError, match=says):
+        jobs(*asked)
 
 
 @pytest.fixture
@@ -236,59 +166,12 @@ def test_changes_are_paired_by_seed(two):
     changes = found["R@1 change"].tolist()
     expected = [8.0, np.nan, -10.0, -10.0, -10.0]
     assert changes == pytest.approx(expected, nan_ok=True)
-    slow = {
-        (row.ablation, row.seed): row["R@1"] - own["R@1"]
-        for _, row in found.iterrows()
-        for _, own in base.iterrows()
-        if (own.method, own.seed) == (row.method, row.seed)
-    }
-    fast = found.dropna(subset="R@1 change").set_index(["ablation", "seed"])
-    assert fast["R@1 change"].to_dict() == pytest.approx(slow)
-
-
-def test_the_verdict_follows_the_record(two):
-    base = table1.gather(two / "own")
-    said = verdict(gather(two / "all", base), base, "no_global", "method2")
-    assert said.startswith(
-        "The row's own setting is ahead of “without the global loss”"
-    )
-    assert "10.00 points" in said and "over 3 seeds and 2 classes" in said
-    path = two / "all" / "no_global" / "method2-seed1" / "record.json"
-    record = json.loads(path.read_text())
-    record["metrics"]["R@1"], record["by_class"]["R@1"] = 0.95, [95, 95]
-    path.write_text(json.dumps(record))
-    changed = verdict(gather(two / "all", base), base, "no_global", "method2")
-    assert changed != said and "10.00 points" not in changed
-
-
-def test_without_the_rows_own_runs_nothing_is_claimed(two):
-    base = table1.gather("nothing here")
-    found = gather(two / "all", base)
-    assert found["R@1 change"].isna().all()
-    said = verdict(found, base, "no_global", "method2")
-    assert "no common seeds, too few to tell" in said
-
-
-def test_nothing_recorded(tmp_path):
-    base = table1.gather("nothing here")
-    found = gather(tmp_path / "nothing", base)
-    assert len(found) == 0 and shown(found) == []
-    assert "too few to tell" in verdict(found, base, "body9", "random")
-
-
-def test_a_folder_that_is_no_ablation_is_named(two):
-    write(two / "all" / "sumed", "method2", 0, 0.5)
-    with pytest.raises(RunError, match="sumed is no ablation"):
-        gather(two / "all", table1.gather(two / "own"))
 
 
 def test_runs_of_another_version_do_not_compare(two):
-    write(two / "all" / "summed", "method2", 0, 0.5, code="b")
-    with pytest.raises(RunError, match=r"summed.*different results versions"):
+    write(two / "all" / "no_global", "method2", 3, 0.5, code="b")
+    with pytest.raises(RunError, match=r"different results versions"):
         gather(two / "all", table1.gather(two / "own"))
-
-
-def test_recorded_folder_is_where_runs_are_put():
-    source, name = "cars/stanford_cars?parts=train", "no_global"
-    folder = run_folder("results", source, "frozen", name, "method2", 0)
-    assert folder.parents[1] == Path("results") / ablations.RECORDED
+    write(two / "other" / "sumed", "method2", 0, 0.5)
+    with pytest.raises(RunError, match="sumed is no ablation"):
+        gather(two / "other", table1.gather(two / "own"))

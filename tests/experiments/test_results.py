@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from qsel.book import verdicts
 from qsel.experiments import ablations, switches, table1
+from qsel.experiments.comparison import COMPARISONS, OTHER_POSITIVES, judge
 from qsel.experiments.config import TUNED, Config, preset
 from qsel.experiments.record import RESULTS_VERSION, Record
-from qsel.experiments.row_names import QUADRUPLETS, QUOTED, UNTRAINED
-from qsel.experiments.rows import TITLES
+from qsel.experiments.row_names import ADDED, QUADRUPLETS, QUOTED, UNTRAINED
+from qsel.experiments.rows import ROWS, TITLES
 from qsel.experiments.winners import shared, winners
 
 ROOT = Path(__file__).parents[2]
@@ -42,17 +42,23 @@ def test_tuned_settings_are_the_winners_of_the_recorded_search(path):
     chosen = search["chosen"]
     assert chosen == {m: TUNED[path.stem, m] for m in chosen}
     budgets = {m: sum(run["method"] == m for run in search["runs"]) for m in chosen}
-    assert len(set(budgets.values())) == 1  # the same for every row
+    most = max(budgets.values())
+    for method, trials in budgets.items():  # if not the same, more for the paper's
+        assert trials == most or (path.stem == "upper" and method in ADDED)
     if "held out" in search:  # older ones had another score
         assert search["results version"] == RESULTS_VERSION
         assert chosen == winners(search["runs"])
         assert search["shared"] == shared(search["runs"])
 
 
-@pytest.mark.parametrize(("folder", "seeds"), [(TABLE, 5), (CARS, 5)])
-def test_every_row_has_its_recorded_runs(folder, seeds):
+@pytest.mark.parametrize(
+    ("folder", "rows", "seeds"),
+    [(TABLE, ROWS, 3), (CARS, TRAINED, 5)],
+    ids=["frozen", "SynthCars"],
+)
+def test_every_row_has_its_recorded_runs(folder, rows, seeds):
     runs = table1.gather(folder)
-    expected = dict.fromkeys(TRAINED, list(range(seeds)))
+    expected = dict.fromkeys(rows, list(range(seeds)))
     expected |= dict.fromkeys(UNTRAINED, [0])
     assert runs.groupby("method")["seed"].apply(sorted).to_dict() == expected
 
@@ -114,37 +120,72 @@ def switched(record: Record, name: str, preset_name: str, shared: dict) -> Confi
     return preset(preset_name, method).with_settings(settings | {"seed": seed})
 
 
-def test_the_readme_shows_the_trained_table_and_says_what_follows_from_it():
-    runs = table1.gather(TRAINED_TRUNK)
-    shown = [title for method, title in TITLES.items() if method in set(runs.method)]
-    readme = (ROOT / "README.md").read_text()
-    assert table1.markdown(table1.summary(runs).loc[shown]) in readme
-    said = [*verdicts.answers(runs).values()]
-    cars = table1.gather(CARS)
-    said += [verdicts.on_the_control(cars)]
-    alike = table1.gather(ROOT / "results" / ablations.RECORDED_ALIKE)
-    said += [verdicts.on_the_control(alike, alike=True)]
-    for sentence in said:
-        assert sentence in " ".join(readme.split())
-    means = cars.groupby("method")["R@1"].mean()
-    assert f"Semi-Hard ({means['semi_hard']:.1f} % R@1)" in " ".join(readme.split())
-    assert f"Lifted Structure ({means['lifted_structure']:.1f})" in readme
-    assert f"(Method 2: {means['method2']:.1f})" in readme
-    ahead = means[["semi_hard", "lifted_structure"]].min()
-    assert ahead > means[[*QUADRUPLETS]].max() == means["method2"]
+def test_the_verdict_is_what_the_records_show():
+    trained, frozen, cars = map(table1.gather, (TRAINED_TRUNK, TABLE, CARS))
+    of_trained, of_frozen, of_cars = (
+        {m: f"{r1:.1f} %" for m, r1 in runs.groupby("method")["R@1"].mean().items()}
+        for runs in (trained, frozen, cars)
+    )
+    everywhere = [
+        f"Random quadruplets reach {of_trained['random']}, the nearest negative with "
+        f"random positives {of_trained['hardest_negative']}, Method 1 "
+        f"{of_trained['method1']} and Method 2 {of_trained['method2']}.",
+        f"nobody trained reach {of_trained['start']}.",
+        f"images and steps, reaches {of_trained['classification']}.",
+        f"knows no coarse labels, reaches {of_trained['multi_similarity']}.",
+        f"fine labels alone reaches {of_trained['fine_only']}.",
+        f"Semi-Hard ({of_cars['semi_hard']}) and Lifted Structure "
+        f"({of_cars['lifted_structure']}) beat every quadruplet row (Method 2: "
+        f"{of_cars['method2']}).",
+    ]
+    nearest = judge(frozen, "nearest_all", "hardest_negative")
+    of_the_chapter = [
+        f"Random reaches {of_frozen['random']}, the control "
+        f"{of_frozen['hardest_negative']}, Method 1 {of_frozen['method1']} and "
+        f"Method 2 {of_frozen['method2']}; the untrained features "
+        f"{of_frozen['start']}.",
+        f"Proxy-Anchor reaches {of_trained['proxy_anchor']}.",
+        f"{nearest.difference:.1f} points above the control",
+    ]
+    chapter = json.loads((ROOT / "notebooks" / "4_results.ipynb").read_text())
+    words = " ".join("".join(cell["source"]) for cell in chapter["cells"])
+    pages = [(ROOT / page).read_text() for page in ("README.md", "book/index.md")]
+    for page in (*pages, words):
+        for sentence in everywhere:
+            assert sentence in " ".join(page.split())
+    for sentence in of_the_chapter:
+        assert sentence in " ".join(words.split())
+
+    gain = judge(trained, "hardest_negative", "random")
+    assert gain.ahead and 5.5 < gain.difference < 6.5
+    for method in ("method1", "method2"):
+        assert not judge(trained, method, "hardest_negative").clear
+    for row in ("classification", "multi_similarity"):
+        assert judge(trained, "method2", row).behind
+    assert not judge(trained, "method2", "fine_only").ahead
+    for pair in COMPARISONS + OTHER_POSITIVES:
+        assert not judge(frozen, *pair).clear
+    for row in ("semi_hard", "lifted_structure"):
+        assert all(judge(cars, row, quadruplets).ahead for quadruplets in QUADRUPLETS)
 
 
-def test_the_trained_rows_share_the_setting_of_the_search():
+def test_the_readme_shows_some_rows_of_the_trained_table():
+    summary = table1.summary(table1.gather(TRAINED_TRUNK)).drop(columns="MAP@R")
+    rows = ("start", "random", "hardest_negative", "method2", "classification")
+    shown = [TITLES[row] for row in (*rows, "multi_similarity")]
+    table = table1.markdown(summary.loc[shown])
+    assert table in (ROOT / "README.md").read_text()
+
+
+def test_the_trained_rows_have_the_settings_of_the_search():
+    """The quadruplet rows, and that with fine labels alone, those that they share."""
     search = json.loads((ROOT / "results" / "tuning" / "upper.json").read_text())
-    expected = {method: preset("upper", method) for method in QUADRUPLETS}
     for path, record in records(TRAINED_TRUNK):
-        method = record.config["method"]
+        method, seed = record.config["method"], record.config["seed"]
         if method in UNTRAINED:
             continue
-        wanted = expected[method].with_settings(
-            search["shared settings"]
-            | search["shared"]
-            | {"seed": record.config["seed"]}
-        )
-        assert Config(**record.config) == wanted, path
+        wanted = preset("upper", method).with_settings(search["shared settings"])
+        if method in (*QUADRUPLETS, "fine_only"):
+            wanted = wanted.with_settings(search["shared"])
+        assert Config(**record.config) == wanted.with_settings({"seed": seed}), path
         assert not set(search["held out"]) - set(record.data["trained on"])

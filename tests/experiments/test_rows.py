@@ -1,11 +1,10 @@
 """What each row of Table 1 draws, and what it asks of its images."""
 
 import pytest
-import tiny
 import torch
 
 from qsel import losses
-from qsel.experiments import batches, rivals, row_names, rows
+from qsel.experiments import batches, row_names, rows
 from qsel.experiments.config import CHOICES, Config
 from qsel.experiments.rows import QUADRUPLETS, ROWS, TITLES, UNTRAINED, Batch
 from qsel.experiments.table1 import QUOTED
@@ -41,16 +40,6 @@ def test_rows_are_those_of_the_paper_and_others_that_are_named():
     assert [t for t in titles if t in QUOTED] == list(QUOTED)
     assert {*ROWS, *UNTRAINED} == set(CHOICES["method"]) == set(TITLES)
     assert QUADRUPLETS == ("random", "hardest_negative", "method1", "method2")
-
-
-@pytest.mark.parametrize("method", ROWS)
-def test_every_step_has_images_of_several_classes(method):
-    hierarchy, references, batches = drawn(method)
-    assert len(batches) == len(references)
-    for images in batches:
-        assert images.dtype == torch.int64 and len(images) <= 4 * 4
-        assert images.min() >= 0 and images.max() < len(hierarchy)
-        assert len(hierarchy.fine[images].unique()) > 1
 
 
 @pytest.mark.parametrize("method", QUADRUPLETS)
@@ -141,31 +130,6 @@ def test_the_objective_of_quadruplets_is_equation_6():
     assert set(found) == {"loss", "distance", "classification", "global", "zero"}
 
 
-def test_the_other_objectives_are_the_rivals():
-    expected = {
-        "semi_hard": rivals.semi_hard_loss,
-        "lifted_structure": rivals.lifted_structure_loss,
-        "n_pairs": rivals.n_pairs_loss,
-        "clustering": rivals.clustering_loss,
-        "multi_similarity": rivals.multi_similarity_loss,
-    }
-    for method, loss in expected.items():
-        b = batch_of(method)
-        found = ROWS[method].objective(b, Config())
-        assert torch.equal(found["loss"], loss(b.embeddings, b.fine))
-    b = batch_of("triplet_global")
-    found = ROWS["triplet_global"].objective(b, Config())
-    assert torch.equal(
-        found["loss"], rivals.triplet_global_loss(*b.embeddings.split(4))
-    )
-
-    b = batch_of("proxy_anchor")
-    found = ROWS["proxy_anchor"].objective(b, Config())
-    assert torch.equal(
-        found["loss"], rivals.proxy_anchor_loss(b.embeddings, b.fine, b.proxies)
-    )
-
-
 @pytest.mark.parametrize("method", [m for m in ROWS if ROWS[m].margin])
 def test_a_margin_is_the_rows_own_and_none_is_its_authors(method):
     b, published = (
@@ -183,22 +147,11 @@ def test_a_margin_is_the_rows_own_and_none_is_its_authors(method):
     assert torch.equal(left, authors) and not torch.equal(left, other)
 
 
-@pytest.mark.parametrize("method", ["classification", *QUADRUPLETS])
+@pytest.mark.parametrize("method", ["classification", "method1"])
 def test_a_margin_is_refused_by_rows_without_one(method):
     said = rf"margin=0.5: {method} has no margin .*leave it none"
     with pytest.raises(ValueError, match=said):
         drawn(method, margin=0.5)
-
-
-def test_classification_alone_is_equation_4_of_every_image():
-    b = batch_of("classification")
-    for reduction in ("mean", "sum"):
-        config = Config(coarse_weight=0.3, fine_weight=0.6, reduction=reduction)
-        found = ROWS["classification"].objective(b, config)["loss"]
-        expected = losses.classification_loss(
-            *(b.coarse_scores, b.fine_scores, b.coarse, b.fine, 0.3, 0.6, reduction)
-        )
-        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("method", ROWS)
@@ -247,29 +200,3 @@ def test_rows_that_look_at_nothing_do_not_embed():
             raise AssertionError("embedded")
 
         rows.draw(config, labels(), [references], embedded)
-
-
-def test_switches_reach_the_selection(monkeypatch):
-    seen = {}
-    real = batches.select_quadruplets
-
-    def watched(*arguments, **switches):
-        seen.update(switches)
-        return real(*arguments, **switches)
-
-    monkeypatch.setattr(batches, "select_quadruplets", watched)
-    switches = dict(negative="random", siblings="coarse", fallback="nearest")
-    drawn("method1", **switches)
-    assert {name: seen[name] for name in switches} == switches
-
-
-def test_tiny_data_trains_every_row():
-    """Six classes of six: fewer than a batch asks for."""
-    hierarchy = tiny.zero_shot().train.hierarchy
-    for method in ROWS:
-        config = tiny.config(method=method, batch=64)
-        embeddings = torch.randn(len(hierarchy), 3)
-        (images,) = rows.draw(
-            config, hierarchy, [hierarchy.references()], lambda e=embeddings: e
-        )
-        assert len(images) >= 12

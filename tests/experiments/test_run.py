@@ -1,24 +1,20 @@
 """One run from settings to record."""
 
 import dataclasses
-import platform
-import socket
 
 import pytest
 import tiny
 import torch
 
 from qsel.data import ImageSet
-from qsel.experiments import config as settings
 from qsel.experiments import network, training
 from qsel.experiments import record as runs
 from qsel.experiments import run as experiment
 from qsel.experiments.network import embed, evaluate
-from qsel.experiments.record import Record, RunError, command
+from qsel.experiments.record import Record, RunError
 from qsel.experiments.rows import UNTRAINED
-from qsel.experiments.run import Setup, describe, finished, run, untrained
-from qsel.experiments.trained import load_model, trained_classes
-from qsel.experiments.training import TrainingError
+from qsel.experiments.run import Setup, run, untrained
+from qsel.experiments.trained import load_model
 from qsel.experiments.trunks import IMAGENET
 from qsel.hierarchy import Hierarchy
 
@@ -58,15 +54,8 @@ def test_the_record_is_of_the_network_beside_it(tmp_path):
     assert evaluate(embed(model, test), labels) == record.metrics
     hits, images = (sum(record.by_class[name]) for name in ("R@1", "images"))
     assert record.metrics["R@1"] == hits / images
-
-
-def test_what_trains_inner_products_is_tested_by_cosine(tmp_path):
-    asked, folder = setup(method="n_pairs", normalise=False), tmp_path / "run"
-    record = run(asked, folder, tiny.CPU)
-    model, _, test = load_model(asked, folder, tiny.CPU)
-    labels, x = asked.data.test.hierarchy.fine, embed(model, test)
-    unit = torch.nn.functional.normalize(x, dim=1)
-    assert record.metrics == evaluate(unit, labels) != evaluate(x, labels)
+    again = run(asked, tmp_path / "other", tiny.CPU)
+    assert dataclasses.replace(again, seconds=record.seconds) == record
 
 
 @pytest.mark.parametrize("method", UNTRAINED)
@@ -94,101 +83,30 @@ def test_rows_without_training(tmp_path, trains, method):
         load_model(asked, folder, tiny.CPU)
 
 
-def test_a_trained_trunk_comes_back_too(tmp_path):
-    asked = Setup(tiny.zero_shot(), "tiny", "smoke", tiny.config(epochs=1))
-    record = run(asked, tmp_path, tiny.CPU)
-    model, _, test = load_model(asked, tmp_path, tiny.CPU)
-    labels = asked.data.test.hierarchy.fine
-    assert evaluate(embed(model, test), labels) == record.metrics
-
-
-def test_two_folders_hold_the_same_numbers(tmp_path):
-    one, two = (run(setup(), tmp_path / name, tiny.CPU) for name in "ab")
-    assert dataclasses.replace(two, seconds=one.seconds) == one
-
-
-def test_a_finished_run_is_reused(tmp_path, trains):
+def test_another_run_is_not_overwritten(tmp_path, trains):
     record = run(setup(), tmp_path, tiny.CPU)
-    written = (tmp_path / "record.json").read_bytes()
-    assert run(setup(), tmp_path, tiny.CPU) == record
-    assert len(trains) == 1
-    assert (tmp_path / "record.json").read_bytes() == written
-
-
-@pytest.mark.parametrize("changed", ["settings", "data"])
-def test_another_run_is_not_overwritten(tmp_path, trains, changed):
-    run(setup(), tmp_path, tiny.CPU)
-    other = setup(seed=1) if changed == "settings" else setup()
-    if changed == "data":
-        other = dataclasses.replace(other, data=tiny.zero_shot(seed=1))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    with pytest.raises(RunError, match="holds another run") as error:
-        run(other, tmp_path, tiny.CPU)
-    assert str(tmp_path) in str(error.value) and "qsel train" in str(error.value)
+    other_data = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
+    for other in (setup(seed=1), other_data):
+        with pytest.raises(RunError, match="holds another run .qsel train") as error:
+            run(other, tmp_path, tiny.CPU)
+        assert str(tmp_path) in str(error.value)
     after = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert len(trains) == 1 and after == before
-
-
-def test_a_record_that_names_no_classes_is_of_the_same_run(tmp_path, trains):
-    """Older ones did not; the fingerprints say whether the data is the same."""
-    record = run(setup(), tmp_path, tiny.CPU)
+    assert after == before
+    # Older records named no classes; the fingerprints say whether the data is the same.
     del record.data["trained on"]
     record.save(tmp_path / "record.json")
     assert run(setup(), tmp_path, tiny.CPU) == record and len(trains) == 1
-    other = dataclasses.replace(setup(), data=tiny.zero_shot(seed=1))
-    with pytest.raises(RunError, match="holds another run"):
-        finished(other, tmp_path)
-
-
-def another_results_version(monkeypatch, number=2):
-    monkeypatch.setattr(experiment, "RESULTS_VERSION", number)
-    monkeypatch.setattr(runs, "RESULTS_VERSION", number)
 
 
 def test_another_results_version_runs_again(tmp_path, trains, monkeypatch):
     run(setup(), tmp_path, tiny.CPU)
-    another_results_version(monkeypatch)
-    assert finished(setup(), tmp_path) is None
+    run(setup(), tmp_path, tiny.CPU)
+    assert len(trains) == 1
+    monkeypatch.setattr(experiment, "RESULTS_VERSION", 2)
+    monkeypatch.setattr(runs, "RESULTS_VERSION", 2)
     again = run(setup(), tmp_path, tiny.CPU)
     assert len(trains) == 2 and again.versions["results"] == 2
-
-
-def test_a_renamed_function_leaves_a_finished_run(tmp_path, trains, monkeypatch):
-    record = run(setup(), tmp_path, tiny.CPU)
-    for digest in ("source_digest", "_commit"):  # provenance: they decide nothing
-        monkeypatch.setattr(runs, digest, lambda *arguments: "0123456789ab")
-    assert run(setup(), tmp_path, tiny.CPU) == record
-    assert len(trains) == 1
-
-
-def test_a_checkpoint_of_other_results_is_not_mixed_in(tmp_path, monkeypatch):
-    """Half a run of one version and half of another is a run of neither."""
-    asked, real = setup(epochs=3), training.train
-
-    def stopped(data, config, device, workers, checkpoint, processes):
-        def stop(epoch, model):
-            raise KeyboardInterrupt
-
-        return real(data, config, device, workers, checkpoint, stop)
-
-    monkeypatch.setattr(experiment, "train", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run(asked, tmp_path, tiny.CPU)
-    seen = []
-
-    def watched(data, config, device, workers, checkpoint, processes):
-        return real(
-            *(data, config, device, workers, checkpoint),
-            after_epoch=lambda epoch, model: seen.append(epoch),
-        )
-
-    monkeypatch.setattr(experiment, "train", watched)
-    another_results_version(monkeypatch)
-    try:
-        run(asked, tmp_path, tiny.CPU)
-    except (RunError, TrainingError):
-        return
-    assert seen == [0, 1, 2]
 
 
 def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
@@ -212,63 +130,6 @@ def test_an_interrupted_run_leaves_no_record_and_goes_on(tmp_path, monkeypatch):
     assert not left.exists()
 
 
-def test_a_file_in_the_folders_place_is_said_before_training(tmp_path, trains):
-    path = tmp_path / "taken"
-    path.write_text("")
-    with pytest.raises((RunError, OSError), match="taken"):
-        run(setup(), path, tiny.CPU)
-    assert not trains or not path.is_file()
-
-
-def test_no_machine_in_a_record(tmp_path):
-    from qsel.data import load, source_name
-
-    photos = tiny.as_folder(tmp_path / "photos").resolve()
-    asked = Setup(load(photos), source_name(photos), "smoke", tiny.frozen(epochs=1))
-    run(asked, tmp_path / "out", tiny.CPU)
-    text = (tmp_path / "out" / "record.json").read_text(encoding="utf-8")
-    assert str(tmp_path) not in text and "photos" in text
-    for name in {socket.gethostname(), platform.node()}:
-        assert len(name) < 4 or name not in text
-
-
-def test_the_command_starts_from_what_was_tuned_for_the_method(tmp_path, monkeypatch):
-    """It is compared with the preset of its own method, as `qsel train` reads it."""
-    monkeypatch.setitem(settings.TUNED, ("smoke", "random"), {"dropout": 0.5})
-    for method in ("random", "method2"):
-        asked = setup(method=method, dropout=0.0, epochs=1)
-        record = run(asked, tmp_path / method, tiny.CPU)
-        base = settings.preset("smoke", method)
-        assert record.command == command("tiny", "smoke", asked.config, base)
-
-
-def test_what_a_record_says_of_the_data():
-    said = describe(tiny.zero_shot())
-    assert said["train"]["images"] == 36 and said["test"]["fine classes"] == 6
-    assert said["trained on"] == [f"f{k}" for k in range(6)]
-    assert said["train"]["coarse classes"] == 3 and said["never references"] == 0
-    assert said != describe(tiny.zero_shot(seed=1))
-
-
-def test_classes_that_were_trained_on(tmp_path):
-    record = run(setup(method="start"), tmp_path, tiny.CPU)
-    ours = tiny.zero_shot()
-    swapped = dataclasses.replace(ours, train=ours.test, test=ours.train)
-    assert trained_classes(record, ours) == []
-    assert trained_classes(record, swapped) == [f"f{k}" for k in range(6)]
-    some = dataclasses.replace(swapped, test=ours.train.subset(range(6, 18)))
-    assert trained_classes(record, some) == ["f1", "f2"]
-    del record.data["trained on"]
-    assert trained_classes(record, ours) == []
-    assert trained_classes(record, swapped) is None
-    assert trained_classes(record, tiny.zero_shot(seed=1)) is None
-
-
-def test_no_network_to_load(tmp_path):
-    with pytest.raises(RunError, match="no trained network at"):
-        load_model(setup(), tmp_path, tiny.CPU)
-
-
 def test_a_network_of_other_classes_is_one_sentence(tmp_path):
     asked = setup(epochs=1)
     run(asked, tmp_path, tiny.CPU)
@@ -276,31 +137,18 @@ def test_a_network_of_other_classes_is_one_sentence(tmp_path):
     other = dataclasses.replace(asked.data, train=fewer)
     with pytest.raises(RunError) as error:
         load_model(dataclasses.replace(asked, data=other), tmp_path, tiny.CPU)
-    assert "\n" not in str(error.value) and "model.pt" in str(error.value)
+    assert "model.pt does not fit: " in str(error.value)
+    assert "fine.weight has shape (6, 8), and the settings and tiny make it (4, 8)" in (
+        str(error.value)
+    )
 
 
-@pytest.mark.parametrize(
-    ("kept", "says"),
-    [
-        (range(8), "8 images; R@8 needs 9"),
-        (range(6), "6 images"),
-    ],
-)
-def test_too_few_test_images_are_told_before_training(tmp_path, trains, kept, says):
-    data = tiny.zero_shot()
-    few = dataclasses.replace(data, test=data.test.subset(kept))
-    with pytest.raises(RunError, match=says):
-        run(dataclasses.replace(setup(), data=few), tmp_path / "run", tiny.CPU)
-    assert not trains and not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "list", "other"])
+@pytest.mark.parametrize("damage", ["cut", "list", "other"])
 def test_a_damaged_network_is_named(damage, tmp_path):
     asked, path = setup(epochs=0), tmp_path / "model.pt"
     run(asked, tmp_path, tiny.CPU)
-    if damage in ("empty", "cut"):
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:500])
     else:
         torch.save([3] if damage == "list" else {"other": torch.zeros(3)}, path)
     with pytest.raises(RunError, match=r"model\.pt .*train") as error:
@@ -309,21 +157,20 @@ def test_a_damaged_network_is_named(damage, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("each", "says"), [(12, "one fine class"), (1, "one image of each fine class")]
+    ("images", "each", "says"),
+    [
+        (12, 12, "NMI two fine classes .here 1."),
+        (12, 1, "MAP@R two images of one"),
+        (8, 4, "8 images; R@8 needs 9"),
+    ],
 )
-def test_a_test_part_that_no_metric_can_judge(tmp_path, trains, each, says):
-    names = [f"t{i // each}" for i in range(12)]
+def test_a_test_part_that_no_metric_can_judge(tmp_path, trains, images, each, says):
+    names = [f"t{i // each}" for i in range(images)]
     labels = Hierarchy.from_names(names, names)
     data = dataclasses.replace(
         tiny.zero_shot(),
-        test=ImageSet.from_array("tiny", tiny.pixels(6)[:12], labels),
+        test=ImageSet.from_array("tiny", tiny.pixels(6)[:images], labels),
     )
     with pytest.raises(RunError, match=says):
         run(dataclasses.replace(setup(), data=data), tmp_path / "run", tiny.CPU)
-    assert not trains
-
-
-def test_nine_test_images_of_which_one_is_alone_are_enough(tmp_path):
-    data = tiny.zero_shot()
-    nine = dataclasses.replace(data, test=data.test.subset([*range(8), 35]))
-    run(dataclasses.replace(setup(epochs=1), data=nine), tmp_path, tiny.CPU)
+    assert not trains and not (tmp_path / "run").exists()

@@ -1,22 +1,19 @@
 """Table 1: quoted numbers, recorded runs, and what they show."""
 
 import json
-import math
 import re
 from email.message import Message
 from pathlib import Path
+from statistics import stdev
 
 import numpy as np
 import pytest
 import tiny
 
-from qsel.book.figures.outcomes import table_dots
-from qsel.book.verdicts import verdict
 from qsel.experiments import table1
-from qsel.experiments.config import CHOICES, PRESETS
 from qsel.experiments.record import Record, RunError
-from qsel.experiments.row_names import ADDED
-from qsel.experiments.rows import TITLES, UNTRAINED
+from qsel.experiments.row_names import BY_DEFAULT
+from qsel.experiments.rows import TITLES
 from qsel.experiments.table1 import MEASURED, METRICS, QUOTED, beside, gather, summary
 
 PAPER_TEXT = Path(__file__).parents[3] / "shared" / "paper.txt"
@@ -49,9 +46,6 @@ def write_runs(folder: Path, methods=tuple(TITLES), seeds=3) -> dict:
     return written
 
 
-# --- the quoted table ------------------------------------------------------------
-
-
 def test_quoted_numbers_are_the_papers():
     if not PAPER_TEXT.is_file():
         pytest.skip("the paper's text is not beside the checkout")
@@ -65,23 +59,14 @@ def test_quoted_numbers_are_the_papers():
     assert printed == QUOTED and list(printed) == list(QUOTED)
 
 
-def test_every_row_is_a_method_and_the_papers_are_quoted():
-    assert set(TITLES) == set(CHOICES["method"])
-    not_quoted = {TITLES[m] for m in (*UNTRAINED, *ADDED, "hardest_negative")}
-    assert set(TITLES.values()) - set(QUOTED) == not_quoted
-    assert set(QUOTED) <= set(TITLES.values())
-    assert all(len(row) == len(METRICS) for row in QUOTED.values())
-    assert set(table1.SEEDS) == set(PRESETS)
-
-
-# --- gathering -------------------------------------------------------------------
-
-
 def test_gather_reads_every_record(tmp_path):
     written = write_runs(tmp_path)
     runs = gather(tmp_path)
     assert len(runs) == len(TITLES) * 3
     assert runs.method.drop_duplicates().tolist() == list(TITLES)
+    recorded = tmp_path / "results" / "here" / "results" / "cars"
+    write_runs(recorded, ["random"], seeds=1)
+    assert gather(recorded).record.item() == "results/cars/random-seed0/record.json"
     for row in runs.to_dict("records"):
         for name, value in written[row["method"], row["seed"]].items():
             assert row[name] == pytest.approx(100 * value, rel=1e-12)
@@ -93,60 +78,11 @@ def test_gather_reads_every_record(tmp_path):
         assert rows.seed.tolist() == [0, 1, 2]
 
 
-def test_seeds_are_sorted_as_numbers(tmp_path):
-    write_runs(tmp_path, ["random"], seeds=12)
-    assert gather(tmp_path).seed.tolist() == list(range(12))
-
-
-def test_gather_names_a_broken_record(tmp_path):
-    write_runs(tmp_path, ["random"], seeds=1)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "record.json").write_text("{")
-    with pytest.raises(RunError, match="other"):
-        gather(tmp_path)
-
-
 def test_gather_of_nothing_is_empty(tmp_path):
     assert len(gather(tmp_path)) == 0
     table = summary(gather(tmp_path))
-    assert table.index.tolist() == [TITLES[m] for m in TITLES if m not in ADDED]
+    assert table.index.tolist() == [TITLES[m] for m in TITLES if m in BY_DEFAULT]
     assert (table.drop(columns="runs") == "not run").all(axis=None)
-
-
-def test_gather_does_not_mix_two_tables(tmp_path):
-    """The same row and seed twice, from two presets or data sets, is no table."""
-    for name in ("smoke", "laptop"):
-        write_runs(tmp_path / name, ["random"], seeds=2)
-    with pytest.raises(ValueError, match="random"):
-        gather(tmp_path)
-
-
-def test_summary_is_mean_and_standard_deviation(tmp_path):
-    run = ("classification", "random", "method2")
-    written = write_runs(tmp_path, run)
-    table = summary(gather(tmp_path))
-    assert table.index.name == "method"
-    # Rows beyond the paper's are shown once they are run.
-    assert not {TITLES["proxy_anchor"], TITLES["multi_similarity"]} & {*table.index}
-    for method, name in TITLES.items():
-        if method in ("proxy_anchor", "multi_similarity"):
-            continue
-        for metric in MEASURED:
-            if method not in run:
-                assert table.loc[name, metric] == "not run"
-                assert table.loc[name, "runs"] == 0
-                continue
-            values = [100 * written[method, seed][metric] for seed in range(3)]
-            mean = math.fsum(values) / 3
-            deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / 2)
-            assert table.loc[name, metric] == f"{mean:.2f} ± {deviation:.2f}"
-            assert table.loc[name, "runs"] == 3
-
-
-def test_one_run_has_no_spread(tmp_path):
-    write_runs(tmp_path, ["random"], seeds=1)
-    cell = summary(gather(tmp_path)).loc[TITLES["random"], "R@1"]
-    assert re.fullmatch(r"\d+\.\d\d", cell)
 
 
 @pytest.mark.parametrize("what", ["versions", "data"])
@@ -158,9 +94,10 @@ def test_runs_of_other_code_or_other_images_do_not_mix(tmp_path, what):
     path.write_text(json.dumps(record))
     with pytest.raises(RunError, match="do not compare"):
         gather(tmp_path)
-
-
-# --- the page's table ------------------------------------------------------------
+    write_runs(tmp_path / "laptop", ["random"])
+    write_runs(tmp_path, ["random"])
+    with pytest.raises(RunError, match="holds several runs of random, seed 0"):
+        gather(tmp_path)
 
 
 def test_beside_is_quoted_rerun_and_difference(tmp_path):
@@ -171,7 +108,9 @@ def test_beside_is_quoted_rerun_and_difference(tmp_path):
         for metric in MEASURED:
             mean = sum(100 * written[method, seed][metric] for seed in range(3)) / 3
             cells = page.loc[title]
-            assert cells[f"{metric} re-run"].startswith(f"{mean:.2f} ± ")
+            values = [100 * written[method, seed][metric] for seed in range(3)]
+            spread = f"{mean:.2f} ± {stdev(values):.2f}"
+            assert cells[f"{metric} re-run"] == spread
             if title not in QUOTED or metric not in METRICS:
                 assert cells[f"{metric} quoted"] == "–"
                 assert cells[f"{metric} difference"] == "–"
@@ -185,99 +124,15 @@ def test_beside_is_quoted_rerun_and_difference(tmp_path):
         assert page.loc[title, "record"] == f"{method}-seed0/record.json"
 
 
-def test_a_hole_shows(tmp_path):
-    write_runs(tmp_path, ["random", "start"])
-    page = beside(gather(tmp_path), ("R@1",))
-    hole = page.loc["N-Pairs"].tolist()
-    assert hole == [f"{QUOTED['N-Pairs'][0]:.2f}", "not run", "–", "–", "–"]
-    assert "not run" not in page.loc[TITLES["start"]].tolist()
-
-
-def test_a_changed_record_changes_table_figure_and_sentence(tmp_path):
-    """No number on the page is typed: all of them follow the records."""
-    write_runs(tmp_path)
-    path = tmp_path / "method2-seed0" / "record.json"
-
-    def page():
-        runs = gather(tmp_path)
-        panel = table_dots(runs).axes[0]
-        dots = np.concatenate([line.get_xdata() for line in panel.lines])
-        return {
-            "table": beside(runs).loc[TITLES["method2"]].tolist(),
-            "other rows": beside(runs).drop(TITLES["method2"]).to_csv(),
-            "summary": summary(runs).loc[TITLES["method2"]].tolist(),
-            "figure": sorted(dots.tolist()),
-            "sentence": verdict(runs, "method2", "method1"),
-        }
-
-    before = page()
-    record = json.loads(path.read_text())
-    hits = CLASSES if sum(record["by_class"]["R@1"]) < sum(CLASSES) else [0, 0, 0]
-    record["by_class"]["R@1"] = hits
-    record["metrics"]["R@1"] = sum(hits) / sum(CLASSES)
-    path.write_text(json.dumps(record))
-    after = page()
-    assert {name for name in before if before[name] != after[name]} == {
-        *("table", "summary", "figure", "sentence")
-    }
-
-
-def test_a_recorded_run_is_named_from_results_on(tmp_path):
-    folder = tmp_path / "results" / "somewhere" / "results" / "cars" / "frozen"
-    write_runs(folder, ["random"], seeds=1)
-    found = gather(folder).record.tolist()
-    assert found == ["results/cars/frozen/random-seed0/record.json"]
-
-
-@pytest.mark.parametrize("urls", [None, ["Homepage, https://one.example"]])
-def test_a_record_without_an_address_is_named_by_its_path(monkeypatch, urls):
-    projects(monkeypatch, urls)
+def test_a_record_is_linked_where_the_project_has_an_address(monkeypatch):
+    metadata = Message()
+    monkeypatch.setattr(table1, "metadata", lambda name: metadata)
+    metadata["Project-URL"] = "Docs, https://a.example"
     assert table1.link("results/a/record.json") == "results/a/record.json"
-
-
-def test_a_record_with_an_address_is_linked(monkeypatch):
-    projects(
-        monkeypatch, ["Docs, https://a.example", "Repository, https://b.example/q/"]
-    )
+    metadata["Project-URL"] = "Repository, https://b.example/q/"
     found = table1.link("results/a=b/record.json")
     assert found == "https://b.example/q/blob/main/results/a=b/record.json"
     assert table1.link("random-seed0/record.json") == "random-seed0/record.json"
-
-
-def projects(monkeypatch, urls):
-    metadata = Message()
-    for url in urls or ():
-        metadata["Project-URL"] = url
-    monkeypatch.setattr(table1, "metadata", lambda name: metadata)
-
-
-# --- running ---------------------------------------------------------------------
-
-
-def test_folders_of_different_runs_differ():
-    folders = {
-        table1.run_folder("runs", source, preset, method, seed)
-        for source in ("synthcars", "a/cars", "a/cars?parts=train", "a/cars?seed=1")
-        for preset in ("smoke", "laptop")
-        for method in TITLES
-        for seed in (0, 1, 10)
-    }
-    assert len(folders) == 4 * 2 * len(TITLES) * 3
-    assert not any(set("?&") & set(folder.as_posix()) for folder in folders)
-
-
-def test_one_run_end_to_end(tmp_path, monkeypatch):
-    monkeypatch.setenv("QSEL_CACHE", str(tmp_path / "cache"))
-    source = str(tiny.as_folder(tmp_path / "photos"))
-    for seed in (0, 1):
-        setup, record, folder = table1.one_run(
-            source, "smoke", "random", seed, tmp_path / "runs", tiny.SETTINGS
-        )
-        assert record.config == setup.config.to_dict()
-        assert record.config["seed"] == seed and record.config["epochs"] == 2
-        assert (folder / "model.pt").is_file()
-    runs = gather(tmp_path / "runs")
-    assert runs.seed.tolist() == [0, 1] and set(runs.method) == {"random"}
 
 
 def test_recorded_runs_are_found_or_named(tmp_path, monkeypatch):

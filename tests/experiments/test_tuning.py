@@ -6,10 +6,8 @@ from statistics import mean
 import numpy as np
 import pytest
 import tiny
-import torch
 
 from qsel.data import ImageSet, ZeroShot, validation
-from qsel.data.files import locked
 from qsel.experiments import config, tuning
 from qsel.experiments.network import embed, evaluate
 from qsel.experiments.row_names import QUADRUPLETS
@@ -31,15 +29,17 @@ def drawn(preset, method, count, **settings):
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("method", ROWS)
-def test_trials_are_settings_within_their_ranges(name, method):
-    base, ranges = untuned(name, method), space(name, method)
-    for settings in drawn(name, method, 8)[1:]:
-        base.with_settings(settings)
-        assert settings.keys() == ranges.keys()
-        for key, value in settings.items():
-            assert 0.999 * ranges[key][0] <= value <= 1.001 * ranges[key][1]
-            assert value == float(f"{value:.3g}")
+def test_trials_are_settings_within_their_ranges(name):
+    for method in ROWS:
+        base, ranges = untuned(name, method), space(name, method)
+        for settings in drawn(name, method, 8)[1:]:
+            base.with_settings(settings)
+            assert settings.keys() == ranges.keys()
+            for key, value in settings.items():
+                assert 0.999 * ranges[key][0] <= value <= 1.001 * ranges[key][1]
+                assert value == float(f"{value:.3g}")
+    whole, less = (drawn(name, "random", 4, **s) for s in ({}, {"dropout": 0.2}))
+    assert less == [{k: v for k, v in t.items() if k != "dropout"} for t in whole]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -74,22 +74,6 @@ def test_rows_with_equal_ranges_draw_the_same_and_each_has_its_own_margin():
         assert {own[name] == other[name] for name in common} == {True}
 
 
-def test_a_shared_setting_is_not_drawn_and_changes_no_other_draw():
-    whole, less = (drawn("laptop", "random", 4, **s) for s in ({}, {"dropout": 0.2}))
-    assert less == [{k: v for k, v in t.items() if k != "dropout"} for t in whole]
-
-
-def test_longer_embeddings_get_smaller_rates_where_the_gradient_s_size_counts():
-    method, divisor = "lifted_structure", config.RATE_DIVISORS["lifted_structure"]
-    for settings in ({}, {"optimiser": "adamw"}, {"normalise": True}):
-        low, high = space("laptop", method, settings)["learning_rate"]
-        by = 1 if settings else divisor
-        assert (low * by, high * by) == pytest.approx((1e-3, 0.3))
-        rates = [t["learning_rate"] for t in drawn("laptop", method, 2, **settings)]
-        assert rates[0] == pytest.approx(0.1 / by)
-        assert low <= rates[1] <= high
-
-
 def test_what_cannot_be_searched_is_said(tmp_path):
     data = tiny.zero_shot()
     with pytest.raises(ValueError, match="preset 'paper' has no search space"):
@@ -98,9 +82,16 @@ def test_what_cannot_be_searched_is_said(tmp_path):
         tune(data, "laptop", tmp_path / "a", ["start"])
     with pytest.raises(ValueError, match="whiten acts on frozen features"):
         tune(data, "frozen", tmp_path / "a", ["random"], settings={"freeze": "none"})
+    (tmp_path / "taken").write_text("")
+    for out in (tmp_path, tmp_path / "taken" / "search.json"):
+        with pytest.raises(ValueError, match="--out"):
+            tune(data, "laptop", out, ["random"])
+    few = ZeroShot("few", data.train, data.test.subset([0, 1, 6, 7]))
+    with pytest.raises(ValueError, match="4 images; R@8 needs 9"):
+        tune(few, "laptop", tmp_path / "a", ["random"])
 
 
-SETTINGS = tiny.SETTINGS | {"epochs": "3"}
+SETTINGS = tiny.SETTINGS | {"epochs": "3", "freeze": "trunk", "augment": "false"}
 
 
 def held_out() -> ZeroShot:
@@ -133,9 +124,9 @@ def search(out, count=2, rows=("random",), **options):
 
 def test_a_trial_counts_by_its_best_epoch_on_the_classes_held_out(tmp_path, small):
     out = tmp_path / "search.json"
-    found = search(out, rows=["random", "semi_hard"])
+    found = search(out, count=1, rows=["random", "semi_hard"])
     held = json.loads(out.read_text())
-    assert held["chosen"] == found["chosen"] and len(small) == 4
+    assert held["chosen"] == found["chosen"] and len(small) == 2
     assert held["held out"] == ["f08", "f09", "f10", "f11"]
     assert held["how"] == ["held out: c"]
     assert held["shared settings"] == SETTINGS and held["preset"] == "smoke"
@@ -148,9 +139,7 @@ def test_a_trial_counts_by_its_best_epoch_on_the_classes_held_out(tmp_path, smal
         x = embed(trained.model, trained.test)
         last = evaluate(x, data.test.hierarchy.fine)["R@1"]
         assert run["R@1"][-1] == last
-    for row, settings in found["chosen"].items():
-        wanted = settings.keys() - {"last_epoch"}
-        assert wanted == space("smoke", row).keys()
+        assert run.get("below untrained", False) == (run["score"] < found["start"])
 
 
 def test_nothing_is_run_twice_and_more_trials_go_on(tmp_path, small):
@@ -203,24 +192,12 @@ def test_a_wider_range_holds_for_the_trials_still_to_come(tmp_path, small, monke
         assert after["runs"][2]["settings"].items() >= expected.items()
 
 
-def test_a_trial_below_untrained_features_is_flagged(tmp_path, small):
-    found = search(tmp_path / "search.json", count=3)
-    data = held_out()
-    _, _, inputs = tuning.prepare(data, untuned("smoke", "start", SETTINGS), tiny.CPU)
-    with torch.no_grad():
-        x = torch.cat([tiny.trunk().eval()(batch) for batch in inputs.everything()])
-    x = torch.nn.functional.normalize(x, dim=1)
-    assert found["start"] == evaluate(x, data.test.hierarchy.fine)["R@1"]
-    for run in found["runs"]:
-        assert run.get("below untrained", False) == (run["score"] < found["start"])
-
-
-@pytest.mark.parametrize("row", ["random", "method2"])  # the loss; the embeddings
 def test_settings_that_do_not_train_lose_and_are_told(
-    tmp_path, small, monkeypatch, capsys, row
+    tmp_path, small, monkeypatch, capsys
 ):
+    row = "method2"
     monkeypatch.setitem(SPACES, "smoke", {"learning_rate": (999, 1000)})
-    settings = SETTINGS | {"refresh": "1"}
+    settings = tiny.SETTINGS | {"epochs": "3", "refresh": "1"}
     found = tune(held_out(), "smoke", tmp_path / "a", [row], 2, settings)
     failed = found["runs"][1]
     assert "nan" in failed["failed"].lower() and failed["score"] == 0
@@ -229,45 +206,10 @@ def test_settings_that_do_not_train_lose_and_are_told(
     assert f"{row}: R@1 0.00% is below untrained" in capsys.readouterr().err
 
 
-def test_a_mistake_is_no_failed_trial(tmp_path, small, monkeypatch):
-    def mistaken(*given, **options):
-        raise ValueError("margin=1.0: random has no margin of its own")
-
-    monkeypatch.setattr(tuning, "train", mistaken)
-    with pytest.raises(ValueError, match="no margin of its own"):
-        search(tmp_path / "search.json")
-    assert json.loads((tmp_path / "search.json").read_text())["runs"] == []
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"runs": []}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"runs": []}'])
 def test_a_file_that_is_no_search_is_named_and_kept(tmp_path, small, text):
     out = tmp_path / "search.json"
     out.write_text(text)
     with pytest.raises(ValueError, match=r"search\.json holds no search"):
         search(out)
     assert not small and out.read_text() == text
-
-
-def test_two_searches_do_not_share_a_file(tmp_path, small):
-    with (
-        locked(tmp_path / "search.json.lock"),
-        pytest.raises(ValueError, match="another program"),
-    ):
-        search(tmp_path / "search.json")
-    assert not small
-
-
-def test_a_place_for_no_file_is_said_first(tmp_path, small):
-    (tmp_path / "taken").write_text("")
-    for out in (tmp_path, tmp_path / "taken" / "search.json"):
-        with pytest.raises(ValueError, match="--out"):
-            search(out)
-    assert not small
-
-
-def test_held_out_classes_with_too_few_images_are_told_first(tmp_path, small):
-    data = held_out()
-    few = ZeroShot("few", data.train, data.test.subset([0, 1, 6, 7]))
-    with pytest.raises(ValueError, match="4 images; R@8 needs 9"):
-        tune(few, "smoke", tmp_path / "a", ["random"], 1, SETTINGS)
-    assert not small

@@ -52,10 +52,7 @@ def test_the_common_setting_has_the_best_mean_of_four_at_one_epoch():
     [
         ("learning_rate", (0.001, 1), 0.0019, "smallest"),  # a tenth of three decades
         ("learning_rate", (0.001, 1), 0.0021, None),
-        ("learning_rate", (0.001, 1), 0.49, None),
         ("learning_rate", (0.001, 1), 0.51, "largest"),
-        ("weight_decay", (1e-6, 1e-2), 0.0, "smallest"),  # of the preset
-        ("global_weight", (0.03, 30), 128.0, "largest"),
         ("dropout", (0, 0.8), 0.0, None),  # there is nothing below
         ("dropout", (0, 0.8), 0.73, "largest"),
         ("whiten", (0, 1), 1.0, None),  # nor above

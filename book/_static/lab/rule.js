@@ -6,9 +6,18 @@ globalThis.QselLab ??= {};
 (() => {
   "use strict";
 
-  const METHODS = ["random", "method1", "method2"];
-  const MARGIN1 = 0.7;
-  const MARGIN2 = 0.3;
+  // The part of the plane that is seen. Points stay off its edge.
+  const FRAME = { left: -2.55, right: 2.85, bottom: -2.3, top: 2.5 };
+  const EDGE = 0.1;
+  const SMALLEST = 2 ** -52; // divides where a distance and its margin are both 0
+
+  function clip({ x, y }) {
+    const within = (value, low, high) => Math.min(Math.max(value, low + EDGE), high - EDGE);
+    return {
+      x: within(x, FRAME.left, FRAME.right),
+      y: within(y, FRAME.bottom, FRAME.top),
+    };
+  }
 
   // Products, not powers: these round as float64 does everywhere, so ties stay ties.
   function squared(a, b) {
@@ -97,34 +106,34 @@ globalThis.QselLab ??= {};
   // Equations (5), (3) and (6) over a batch, without the class scores, and the gradient
   // of (6) with respect to every point.
   //
-  // quadruplets: [[R, P⁺, P⁻, N]]. (6) is divided by their number: the mean of (5) and a
-  // share of (3). Its variances are biased, so those of a single quadruplet are 0.
-  function losses(points, quadruplets) {
+  // quadruplets: [[R, P⁺, P⁻, N]]; m1 and m2 are the margins of both losses. joint is the
+  // sum of (5), as in (6). Variances are biased, so those of a single quadruplet are 0.
+  function losses(points, quadruplets, m1, m2) {
     const size = quadruplets.length;
-    const mean = (values) => values.reduce((a, b) => a + b, 0) / size;
+    const sum = (values) => values.reduce((a, b) => a + b, 0);
+    const mean = (values) => sum(values) / size;
     const hinge = (z) => Math.max(0, z);
     const distances = quadruplets.map(([r, ...others]) =>
       others.map((i) => Math.sqrt(squared(points[r], points[i])))
     );
-    const below = distances.map(([pp, pn]) => [pp + MARGIN1 - MARGIN2, pn + MARGIN2]);
+    const below = distances.map(([pp, pn]) =>
+      [pp + (m1 - m2), pn + m2].map((d) => Math.max(d, SMALLEST))
+    );
     const hinges = distances.map(([, pn, n], b) => [
       hinge(1 - pn / below[b][0]),
       hinge(1 - n / below[b][1]),
     ]);
     const means = [0, 1, 2].map((k) => mean(distances.map((d) => d[k])));
     const variances = means.map((m, k) => mean(distances.map((d) => (d[k] - m) * (d[k] - m))));
-    const gaps = [
-      hinge(means[0] - means[1] + MARGIN1 - MARGIN2),
-      hinge(means[1] - means[2] + MARGIN2),
-    ];
-    const joint = mean(hinges.map(([fine, coarse]) => fine + coarse));
-    const global = variances.reduce((a, b) => a + b) + gaps[0] + gaps[1];
+    const gaps = [hinge(means[0] - means[1] + (m1 - m2)), hinge(means[1] - means[2] + m2)];
+    const joint = sum(hinges.flat());
+    const global = sum(variances) + sum(gaps);
 
     const gradient = points.map(() => [0, 0]);
     const open = gaps.map((gap) => (gap > 0 ? 1 : 0));
     const slopes = [open[0], open[1] - open[0], -open[1]]; // of the gaps, in the means
     quadruplets.forEach(([r, ...others], b) => {
-      const [pp, pn, n] = distances[b];
+      const [, pn, n] = distances[b];
       const [first, second] = below[b];
       const [fine, coarse] = hinges[b].map((value) => (value > 0 ? 1 : 0));
       const ofJoint = [
@@ -133,20 +142,44 @@ globalThis.QselLab ??= {};
         -coarse / second,
       ];
       others.forEach((i, k) => {
-        const ofGlobal = 2 * (distances[b][k] - means[k]) + slopes[k];
-        const slope = (ofJoint[k] + ofGlobal / size) / size; // in this distance
-        if (distances[b][k] === 0) return; // no direction; torch takes 0 too
+        const d = distances[b][k];
+        if (d === 0) return; // no direction; torch takes 0 too
+        const slope = ofJoint[k] + (2 * (d - means[k]) + slopes[k]) / size; // of (6), in d
         ["x", "y"].forEach((axis, a) => {
-          const unit = (points[r][axis] - points[i][axis]) / distances[b][k];
+          const unit = (points[r][axis] - points[i][axis]) / d;
           gradient[r][a] += slope * unit;
           gradient[i][a] -= slope * unit;
         });
       });
     });
-    const combined = joint + global / size;
-    return {
-      distances, hinges, joint, means, variances, gaps, global, combined, gradient,
-    };
+    const combined = joint + global;
+    return { distances, hinges, joint, variances, gaps, global, combined, gradient };
+  }
+
+  // So many steps down the gradient of (6); before each the rule chooses, and draws, anew.
+  //
+  // batch: "one", the quadruplet of point r, or "all", that of every possible reference.
+  // Returns where the steps lead: {points, q, own, quadruplets, loss, trace}. q is r's
+  // quadruplet, own its losses; quadruplets are the batch, loss its losses; trace is (6)
+  // before each step and after the last. An empty batch moves nothing and has no loss.
+  function walk(points, { method, r, draw, batch, m1, m2, rate, steps }) {
+    const trace = [];
+    for (let step = 0; ; step++) {
+      const select = (i) => selectQuadruplet(points, i, method, draws(draw + step, i));
+      const q = select(r);
+      const asked = batch === "one" ? [q] : points.map((_, i) => select(i));
+      const quadruplets = asked.filter((other) => !other.lacking).map(indices);
+      const loss = quadruplets.length ? losses(points, quadruplets, m1, m2) : null;
+      if (loss) trace.push(loss.combined);
+      if (!loss || step === steps) {
+        const own = q.lacking ? null : losses(points, [indices(q)], m1, m2);
+        return { points, q, own, quadruplets, loss, trace };
+      }
+      points = points.map((p, i) => {
+        const [gx, gy] = loss.gradient[i];
+        return { ...p, ...clip({ x: p.x - rate * gx, y: p.y - rate * gy }) };
+      });
+    }
   }
 
   // Why these? [[role, sentences]] for N, P⁺ and P⁻, or for the one that is lacking.
@@ -204,7 +237,5 @@ globalThis.QselLab ??= {};
     ];
   }
 
-  Object.assign(QselLab, {
-    METHODS, MARGIN1, MARGIN2, draws, selectQuadruplet, indices, losses, explain,
-  });
+  Object.assign(QselLab, { FRAME, clip, draws, selectQuadruplet, indices, losses, walk, explain });
 })();

@@ -1,79 +1,55 @@
 """Exercises that check themselves.
 
-Every chapter ends with some, on three levels: **Predict** (say it before you run it),
-**Compute** (a value) and **Build** (a function or a batch). A cell of the notebook
-holds the stub; ``check`` compares what was filled in with what the package computes:
-no answer is typed here.
+Every chapter ends with some: **Predict** (say it before you run it), **Compute** (a
+value), **Build** (a function or a batch), **Train** (change a rule, train, compare) and
+**Prove** (on paper; a number that follows is checked). A cell of the notebook holds the
+stub; ``check`` compares what was filled in with what the package computes, and says
+which part is off.
 
 The judges stand in a file for each group of chapters.
 """
 
 import dis
 import importlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from types import CodeType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-LEVELS = ("Predict", "Compute", "Build")
-GROUPS = ("retrieval", "losses", "network", "selection", "verdicts")
+GROUPS = ("predictions", "training", "retrieval", "losses", "network", "selection")
+GROUPS += ("verdicts",)
 
 
 class Slip(Exception):
     """What is wrong with an answer: a sentence without its full stop."""
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """One exercise.
+_judges: dict[str, Callable[[object], str]] = {}
 
-    Attributes:
-        name: the chapter and a letter, "3.1b" (a number would read like a chapter).
-        level: one of ``LEVELS``.
-        title: as in the notebook.
-        judge: takes an answer and returns why it is right, or raises ``Slip``.
+
+def exercise(name: str) -> Callable:
+    """Decorator: enter a judge under its exercise, such as "3.1b".
+
+    A judge takes an answer and returns why it is right, or raises ``Slip``.
     """
-
-    name: str
-    level: str
-    title: str
-    judge: Callable[[object], str]
-
-    @property
-    def chapter(self) -> str:
-        """Of the book: "3.1", or "speed" for the page without a number."""
-        return self.name[:-1].rstrip("-")
-
-
-_known: dict[str, Exercise] = {}
-
-
-def exercise(name: str, level: str, title: str) -> Callable:
-    """Decorator: enter a judge under its exercise."""
-    if not re.fullmatch(r"(\d(\.\d)?|[a-z]+-)[a-z]", name) or level not in LEVELS:
-        raise ValueError(
-            f"exercise {name!r}, level {level!r}; expected '3.1b', 'Build'"
-        )
-    if name in _known:
+    if name in _judges:
         raise ValueError(f"two exercises are called {name}")
 
     def enter(judge: Callable[[object], str]) -> Callable[[object], str]:
-        _known[name] = Exercise(name, level, title, judge)
+        _judges[name] = judge
         return judge
 
     return enter
 
 
-def all_exercises() -> dict[str, Exercise]:
-    """Name → exercise, in the order of the names."""
+def all_judges() -> dict[str, Callable[[object], str]]:
+    """Name of the exercise → judge, in the order of the names."""
     for group in GROUPS:
         importlib.import_module(f"{__name__}.{group}")
-    return dict(sorted(_known.items()))
+    return dict(sorted(_judges.items()))
 
 
 def check(name: str, answer: object) -> None:
@@ -93,14 +69,14 @@ def check(name: str, answer: object) -> None:
         >>> check("2b", 0.1)
         Exercise 2b: not yet: 0.1 is too low.
     """
-    known = all_exercises()
+    known = all_judges()
     if name not in known:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(known)}")
     if _unanswered(answer):
         print(f"Exercise {name}: not answered yet.")
         return
     try:
-        print(f"Exercise {name}: right. {known[name].judge(answer)}")
+        print(f"Exercise {name}: right. {known[name](answer)}")
     except Slip as slip:
         end = "" if str(slip).endswith("?") else "."
         print(f"Exercise {name}: not yet: {slip}{end}")
@@ -139,13 +115,7 @@ def number(answer: object) -> float:
 
 
 def parts(answer: object, count: int, expected: str) -> list:
-    """The parts of an answer: of a list, a tuple, an array or a tensor.
-
-    Args:
-        answer: anything.
-        count: how many there have to be.
-        expected: what to say where there are not.
-    """
+    """The ``count`` parts of a list, a tuple, an array or a tensor; else a ``Slip``."""
     several = isinstance(answer, list | tuple | np.ndarray | Tensor)
     if not several or getattr(answer, "ndim", 1) == 0 or len(answer) != count:
         raise Slip(f"expected {expected}")
@@ -157,22 +127,25 @@ def near(
     truth: float,
     tolerance: float,
     slips: Mapping[float, str] | None = None,
+    part: str = "",
 ) -> None:
-    """Compare a number with the computed one; known slips are told by their name.
+    """Compare a number with the computed one.
 
-    Args:
-        answer: anything.
-        truth: what the package computes.
-        tolerance: how far from it is right.
-        slips: number that a typical mistake leads to → what the mistake is.
+    ``slips`` says of numbers that typical mistakes lead to what the mistake is;
+    ``part`` names the number where an answer has several.
     """
-    value = number(answer)
+    of_part = f"{part}: " if part else ""
+    try:
+        value = number(answer)
+    except Slip as slip:
+        raise Slip(f"{of_part}{slip}") from None
     if abs(value - truth) <= tolerance:
         return
     for wrong, why in (slips or {}).items():
         if abs(value - wrong) <= tolerance:
-            raise Slip(why)
-    raise Slip(f"{_plain(value)} is too {'low' if value < truth else 'high'}")
+            raise Slip(f"{of_part}{why}")
+    direction = "low" if value < truth else "high"
+    raise Slip(f"{of_part}{_plain(value)} is too {direction}")
 
 
 def _plain(value: float) -> str:
@@ -180,14 +153,7 @@ def _plain(value: float) -> str:
 
 
 def choose(answer: object, choices: Sequence[str], truth: str, nudge: str) -> None:
-    """Compare a choice with the computed one.
-
-    Args:
-        answer: anything.
-        choices: what the question offers.
-        truth: one of them.
-        nudge: what to think of, for the others; it must not give the truth away.
-    """
+    """Compare a choice with the right one; the nudge must not give that away."""
     said = " ".join(answer.split()) if isinstance(answer, str) else None
     if said not in choices:
         offered = ", ".join(repr(choice) for choice in choices)
@@ -207,13 +173,10 @@ def hold(
     truth: Callable,
     tolerance: float = 1e-4,
 ) -> int:
-    """Hold a function against another one, case by case; returns how many there were.
+    """Hold a function against another one; returns how many cases there were.
 
-    Args:
-        answer: the function; anything else is a ``Slip``.
-        cases: the first on which the two differ is shown.
-        truth: the package's own function, or a slow and obvious one.
-        tolerance: of numbers, relative to 1 or to the larger one.
+    A ``Slip`` tells the first case on which the two differ, so cases that try one part
+    alone stand first. ``tolerance`` is relative to 1 or to the larger number.
     """
     count = 0
     for what, arguments in cases:

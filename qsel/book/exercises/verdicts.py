@@ -1,14 +1,14 @@
 """Exercises of chapters 4, 4.1 and 5: what numbers say, and how surely."""
 
-from functools import cache
+from itertools import count
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
-from qsel import losses, nmi, recall_at_k
-from qsel.book.exercises import choose, exercise, hold, near
+from qsel import nmi
+from qsel.book.exercises import exercise, hold, near
 from qsel.experiments.comparison import Comparison, compare
 
 
@@ -28,42 +28,26 @@ def _ahead(gaps: list[float]) -> bool:
 # --- chapter 4 -------------------------------------------------------------------
 
 
-@exercise("4a", "Predict", "Every photograph twice")
+@exercise("4a")
 def every_photograph_twice(answer: object) -> str:
-    """Recall@1 of random embeddings in which each stands twice."""
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(50, 8, generator=g)
-    labels = torch.arange(50) % 10
-    found = 100 * recall_at_k(x.repeat(2, 1), labels.repeat(2), ks=(1,))[1]
-    once = 100 * recall_at_k(x, labels, ks=(1,))[1]
-    near(answer, found, 0.5, {found / 100: "that is a fraction; expected percent"})
-    return (
-        f"{found:.0f} % even for random embeddings, which have {once:.0f} % without "
-        "the copies: the copy is always nearest."
-    )
+    """Recall@1 of a set in which each photograph stands twice, in percent."""
+    near(answer, 100, 0.5, {1: "that is a fraction; expected percent"})
+    return "100 % even for random embeddings: the copy is always nearest."
 
 
-@exercise("4b", "Compute", "NMI of nothing")
+@exercise("4b")
 def nmi_of_nothing(answer: object) -> str:
-    """NMI of random embeddings; over three seeds."""
-    values = _random_nmi()
-    near(answer, sum(values) / 3, 0.05)
+    """NMI of random embeddings of 400 samples in 40 classes."""
+    g = torch.Generator().manual_seed(0)
+    found = nmi(torch.randn(400, 16, generator=g), torch.arange(400) // 10)
+    near(answer, found, 0.06)
     return (
-        f"{min(values):.2f} to {max(values):.2f} over three draws. NMI is not "
-        "corrected for chance: many small clusters agree with anything to some degree."
+        f"{found:.2f} in another draw. NMI is not corrected for chance: many small "
+        "clusters agree with anything to some degree."
     )
 
 
-@cache
-def _random_nmi() -> list[float]:
-    labels = torch.arange(400) // 10
-    return [
-        nmi(torch.randn(400, 16, generator=torch.Generator().manual_seed(s)), labels)
-        for s in range(3)
-    ]
-
-
-@exercise("4c", "Build", "Ahead or not")
+@exercise("4c")
 def ahead_or_not(answer: object) -> str:
     """Against the verdict over seeds of ``qsel.experiments.comparison``."""
     g = np.random.default_rng(0)
@@ -81,47 +65,14 @@ def ahead_or_not(answer: object) -> str:
         for n in range(2, 12)
     ]
     named = [(what, (gaps,)) for what, gaps in cases]
-    count = hold(answer, named, _ahead)
-    return f"It decides {count} sets of gaps as the book does, over seeds."
+    hold(answer, named, _ahead)
+    return f"It decides {len(named)} sets of gaps as the book does, over seeds."
 
 
 # --- chapter 4.1 -----------------------------------------------------------------
 
 
-@exercise("4.1a", "Predict", "Sum or mean")
-def sum_or_mean(answer: object) -> str:
-    """Which part of (6) pulls less when all of a sum is divided by B."""
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 128, 8, generator=g, dtype=torch.float64)
-    x = torch.nn.functional.normalize(x, dim=2).requires_grad_()
-    scores = [torch.randn(128, k, generator=g, dtype=torch.float64) for k in (5, 9)]
-    for score in scores:
-        score.requires_grad_()
-    own = torch.arange(128) % 5, torch.arange(128) % 9
-
-    def pulls(reduction: str, eta: float, divide: int) -> dict[str, torch.Tensor]:
-        heads = losses.classification_loss(*scores, *own, reduction=reduction)
-        joint = losses.joint_loss(*x, reduction=reduction)
-        whole = losses.combined_loss(*x, global_weight=eta, reduction=reduction)
-        parts = {
-            "the joint loss": (joint, x),
-            "the global loss": (whole - joint, x),
-            "the class heads": (heads, scores[1]),
-        }
-        return {
-            name: torch.autograd.grad(loss, at, retain_graph=True)[0] / divide
-            for name, (loss, at) in parts.items()
-        }
-
-    mean, total = pulls("mean", 128.0, 1), pulls("sum", 1.0, 128)
-    share = {name: (total[name].norm() / mean[name].norm()).item() for name in mean}
-    (truth,) = (name for name, value in share.items() if abs(value - 1) > 0.01)
-    nudge = "which parts are sums over quadruplets, and which is a mean in either case?"
-    choose(answer, (*share, "none of them"), truth, nudge)
-    return f"It weighs 1/{1 / share[truth]:.0f} of what it did, one over the batch."
-
-
-@exercise("4.1b", "Compute", "How many false alarms?")
+@exercise("4.1b")
 def how_many_false_alarms(answer: object) -> str:
     """Forty switches without effect, three seeds each."""
     draws = np.random.default_rng(0).normal(size=(40_000, 3))
@@ -134,7 +85,7 @@ def how_many_false_alarms(answer: object) -> str:
     )
 
 
-@exercise("4.1c", "Build", "Seed by seed")
+@exercise("4.1c")
 def seed_by_seed(answer: object) -> str:
     """Against the paired difference of ``qsel.experiments.comparison``."""
     g = np.random.default_rng(0)
@@ -148,44 +99,23 @@ def seed_by_seed(answer: object) -> str:
         ("one common seed", ({5: switch[5], 9: 80.0}, base)),
         ("no common seed", ({7: 50.0, 8: 51.0}, base)),
     ]
-    count = hold(answer, cases, lambda a, b: _compare(a, b).difference, 1e-6)
-    return (
-        f"It agrees with the book on {count} pairs of rows; without a common seed, NaN."
-    )
+    hold(answer, cases, lambda a, b: _compare(a, b).difference, 1e-6)
+    return f"It agrees on {len(cases)} pairs of rows; without a common seed, NaN."
 
 
 # --- chapter 5 -------------------------------------------------------------------
 
 
-@exercise("5a", "Predict", "Pick the best?")
-def pick_the_best(answer: object) -> str:
-    """The best of five runs against the mean of five, both of one method."""
-    draws = np.random.default_rng(0).normal(0, 0.5, (20_000, 2, 5))
-    gain = (draws[:, 0].max(1) - draws[:, 1].mean(1)).mean()
-    sizes = 0.0, 0.2, 0.6, 1.2
-    choices = "nothing", "about 0.2 points", "about 0.6 points", "about 1.2 points"
-    truth = choices[int(np.abs(np.array(sizes) - gain).argmin())]
-    nudge = "how far above the mean is the largest of five draws, in deviations?"
-    choose(answer, choices, truth, nudge)
-    return f"{gain:.2f} points, out of nothing: more than a standard deviation."
-
-
-@cache
 def _seeds(difference: float, deviation: float) -> int:
-    """The least number of seeds at which the book calls the difference clear."""
-    n = 2
-    while n < 1000:
-        signs = np.resize([1.0, -1.0], n)
-        signs[n - 1] = 0.0 if n % 2 else signs[n - 1]
-        spread = signs.std(ddof=1)
-        gaps = abs(difference) + signs * deviation / spread
-        if _ahead(gaps.tolist()):
-            return n
-        n += 1
-    raise ValueError(f"more than {n} seeds")
+    """The least number of seeds at which Student's t calls the difference clear."""
+    return next(
+        n
+        for n in count(2)
+        if t.ppf(0.975, n - 1) * deviation / n**0.5 < abs(difference)
+    )
 
 
-@exercise("5b", "Compute", "How many seeds?")
+@exercise("5b")
 def how_many_seeds(answer: object) -> str:
     """For a gap of 0.3 with a standard deviation of 0.5."""
     truth = _seeds(0.3, 0.5)
@@ -193,7 +123,7 @@ def how_many_seeds(answer: object) -> str:
     return f"{truth} seeds of two rows: {2 * truth} runs for three tenths of a point."
 
 
-@exercise("5c", "Build", "Seeds needed")
+@exercise("5c")
 def seeds_needed(answer: object) -> str:
     """Against the book's own verdicts on made-up gaps."""
     pairs = ((0.3, 0.5), (1.0, 0.5), (0.2, 0.5), (-0.3, 0.5), (0.5, 0.1), (3.0, 0.5))

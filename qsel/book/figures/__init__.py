@@ -1,20 +1,25 @@
 """The book's look, and Figure 2 of the paper, drawn by the package itself.
 
 One look throughout: a colour stands for a coarse class, a marker for a fine class
-within it. Every function takes tensors or objects and returns a matplotlib ``Figure``.
+within it. Every function takes tensors or objects and returns a matplotlib ``Figure``,
+at most ``WIDTH`` wide, so that its type can be read on a telephone.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import seaborn
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Image, Markdown
 from matplotlib import patheffects
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from PIL import Image as Pictures
 from torch import Tensor
@@ -38,12 +43,18 @@ MARKERS = "os^DvPX<>*hp"
 HUES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7b3fa0")
 HUES += ("#808080",)
 LIGHTNESS = (("white", 0.0), ("black", 0.45), ("white", 0.45))  # mixed in, and how much
-RASTERISE = 500  # points; more of them are stored as pixels, or a page grows by MBs
+WIDTH = 5.2  # inches; at 390 pixels type of 9 points is then as high as 8.5 pixels
+# An SVG learns from the page around it whether that is dark. Then the ground is clear
+# and the ink light; colours keep their hue, and pictures stay as they are.
+ON_DARK = """<style>@media (prefers-color-scheme: dark) {
+#patch_1 {display: none}
+#figure_1, image[id^="picture"] {filter: invert(1) hue-rotate(180deg)}
+}</style>"""
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 
 
 def style() -> None:
-    """Set the book's look; in a notebook also its format, SVG without dates."""
+    """Set the book's look; in a notebook also its format."""
     seaborn.set_theme(style="white", context="notebook", font_scale=0.9)
     matplotlib.rcParams.update(
         {
@@ -51,44 +62,55 @@ def style() -> None:
             "savefig.facecolor": "white",
             "savefig.dpi": 160,
             "svg.hashsalt": "qsel",
+            "axes.facecolor": "none",
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": "medium",
             "legend.frameon": False,
         }
     )
-    from IPython.core.interactiveshell import InteractiveShell
-
     if InteractiveShell.initialized():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata={"Date": None, "Creator": None})
+        set_matplotlib_formats("svg")
+        formatters = InteractiveShell.instance().display_formatter.formatters
+        formatters["image/svg+xml"].for_type(Figure, as_svg)
 
 
-def blank(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def as_svg(figure: Figure) -> str:
+    """A figure for a page, the same bytes each time; it follows a dark page."""
+    stream = io.StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(stream, format="svg", bbox_inches="tight", metadata=metadata)
+    head, drawing = stream.getvalue().split('<g id="figure_1">', 1)
+    return f'{head}{ON_DARK}<g id="figure_1">{drawing}'
+
+
+def blank(width: float, height: float) -> Figure:
     """An empty figure in the book's look; sides in inches."""
     style()
-    return Figure(figsize=(width, height), layout=layout)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def sentence(words: str) -> Figure:
     """A figure that says why there is none."""
-    figure = blank(3, 0.6, layout=None)
+    figure = blank(3, 0.6)
     figure.text(0.5, 0.5, words, ha="center", va="center")
     return figure
 
 
-def as_pixels(figure: Figure | Pictures.Image) -> Image:
-    """A figure of thousands of points, or a picture, for a page: pixels stay small.
+def picture(ax: Axes, image: Tensor) -> None:
+    """A (3, H, W) picture without axes, which a dark page leaves as it is."""
+    name = "picture{:.3f}-{:.3f}".format(*ax.get_position().p0)
+    ax.imshow(image.permute(1, 2, 0).numpy(), interpolation="none", gid=name)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True)
 
-    They have 256 colours at most, which a third of the bytes suffices for.
-    """
+
+def as_pixels(contact_sheet: Pictures.Image) -> Image:
+    """A sheet of many pictures for a page, in 256 colours: a third of the bytes."""
     stream = io.BytesIO()
-    if isinstance(figure, Figure):
-        figure.savefig(stream, format="png", dpi=110)
-        figure = Pictures.open(stream)
-    stream = io.BytesIO()
-    figure.convert("RGB").quantize(256, dither=Pictures.Dither.NONE).save(
+    contact_sheet.convert("RGB").quantize(256, dither=Pictures.Dither.NONE).save(
         stream, format="png", optimize=True
     )
     return Image(stream.getvalue(), format="png")
@@ -182,52 +204,47 @@ def selection_in_the_plane(
     Args:
         panels: title, method, (N, 2) points and labels of each; R is point 0.
     """
-    figure = blank(4.3 * len(panels), 4.4)
+    figure = blank(min(WIDTH, 3.6 * len(panels)), 3.6)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    quadruplets = []
     for ax, (title, method, points, labels) in zip(axes, panels, strict=True):
         chosen = select_quadruplets(
             points, labels.fine, labels.coarse, torch.tensor([0]), method
         )
+        quadruplets.append(chosen)
         r, *positives, n = points[chosen.stack()[:, 0]]  # (2,) each
         radius = torch.dist(r, n)
         edge = dict(facecolor="0.96", edgecolor="0.2", linestyle="--", linewidth=1.3)
         ax.add_patch(Circle(r.tolist(), float(radius), zorder=0, **edge))
         ax.plot(*torch.stack([r, n]).T, ":", color="0.3", zorder=1)
-        ax.text(*((r + n) / 2 + torch.tensor([0, 0.09])), "$D_{R,N}$", ha="center")
         for p in positives:
             outside = torch.dist(r, p) > radius
             start = n if outside and method == "method1" else r
             ax.plot(*torch.stack([start, p]).T, "-", color="0.3", lw=1, zorder=1)
-        scatter(ax, points, labels, size=55)
-        mark(ax, points, names_of({method: chosen}))
+        scatter(ax, points, labels, size=36)
         ax.set(title=title, aspect="equal", xticks=[], yticks=[])
-        ax.set(xlabel="first coordinate", ylabel="second coordinate")
+        ax.spines[:].set(visible=True, color="0.8")
     handles, names = axes[0].get_legend_handles_labels()
-    names = [f"fine class {name}" for name in names]
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    place = dict(loc="outside lower center", ncols=len(names), columnspacing=1)
+    figure.legend(handles, names, title="fine class", handletextpad=0.2, **place)
+    figure.draw_without_rendering()  # names need the places
+    for ax, (_, _, points, _), chosen in zip(axes, panels, quadruplets, strict=True):
+        mark(ax, points, chosen)
     return figure
 
 
-def scatter(
-    ax: Axes, xy: Tensor, labels: Hierarchy, size: float, faint: Tensor | None = None
-) -> None:
+def scatter(ax: Axes, xy: Tensor, labels: Hierarchy, size: float) -> None:
     """Every sample: colour by coarse class, marker by fine class."""
-    faint = torch.zeros(len(labels), dtype=torch.bool) if faint is None else faint
     colours = coarse_colours(len(labels.coarse_names))
     for f, marker in enumerate(fine_markers(labels.coarse_of_fine)):
-        colour = colours[labels.coarse_of_fine[f]]
-        member = labels.fine == f
-        shade = [0.3 if is_faint else 1.0 for is_faint in faint[member].tolist()]
         ax.scatter(
-            *xy[member].T,
+            *xy[labels.fine == f].T,
             s=size,
-            color=colour,
+            color=colours[labels.coarse_of_fine[f]],
             marker=marker,
-            alpha=shade,
             linewidths=0.3,
             edgecolors="white",
             zorder=2,
-            rasterized=len(labels) > RASTERISE,
             label=literal(labels.fine_names[f]),
         )
 
@@ -242,72 +259,39 @@ def literal(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def names_of(chosen: Mapping[str, Quadruplets]) -> dict[int, str]:
-    """Sample → what to write beside it: its role, and by which method if they differ.
+def mark(ax: Axes, xy: Tensor, quadruplet: Quadruplets) -> None:
+    """Ring and name the members of one quadruplet; draw and place all else before.
 
-    Methods 1 and 2 have the same N; that of Random is its own, and so named.
-
-    Args:
-        chosen: method → one quadruplet of the same R.
+    A name stands where it covers least of the points, lines and circles.
     """
-    names: dict[int, str] = {}
-    for method in sorted(chosen, key=lambda m: m == "random"):  # its names come last
-        short = "r" if method == "random" else method[-1]
-        own = ("P⁺", "P⁻", "N") if method == "random" else ("P⁺", "P⁻")
-        members = chosen[method].stack()[:, 0].tolist()
-        for role, i in zip(ROLES, members, strict=True):
-            number = short if len(chosen) > 1 and role in own else ""
-            if i not in names:
-                names[i] = f"{role} {number}".strip()
-            elif number:
-                names[i] += f"+{number}"
-    return names
+    scale = 72 / ax.figure.dpi
+    drawn = torch.cat([_pixels_of(artist) for artist in ax.get_children()]) * scale
+    for role, i in zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True):
+        ax.scatter(*xy[i], s=110, facecolors="none", edgecolors="black", zorder=4)
+        at = torch.from_numpy(ax.transData.transform(xy[i].tolist())) * scale
+        half = torch.tensor([4.5 * len(role), 8.0])
+        turns = torch.arange(16) * torch.pi / 8
+        offsets = torch.stack([turns.cos(), turns.sin()], dim=1) * (half + 6)
+        gaps = (drawn - (at + offsets)[:, None]).abs() < half  # (16, M, 2)
+        best = offsets[gaps.all(2).sum(1).argmin()]
+        tag(ax, xy[i].tolist(), role, tuple(best.tolist()))
+        corners = torch.cartesian_prod(*torch.tensor([[-1.0, 0.0, 1.0]] * 2))
+        drawn = torch.cat([drawn, at + best + half * corners])
 
 
-def mark(ax: Axes, xy: Tensor, names: Mapping[int, str]) -> None:
-    """Ring and name the members of quadruplets; set the limits of the axes before.
-
-    Names lie outwards. Where they would cover one another they move apart, and a line
-    leads to what is named.
-    """
-    members = xy[list(names)]
-    at = torch.from_numpy(ax.transData.transform(members)) * 72 / ax.figure.dpi
-    away = at - at.mean(0)  # (M, 2), points of type
-    away = away / away.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    wanted = torch.stack([9 * away[:, 0], 13 * away[:, 1]], dim=1)
-    right = (away[:, 0] > 0).tolist()
-    moved = _apart(at + wanted, right, list(names.values()))
-    for point, (x, y), up, on_right, name in zip(
-        members, wanted.tolist(), moved, right, names.values(), strict=True
-    ):
-        ax.scatter(*point, s=120, facecolors="none", edgecolors="black", zorder=4)
-        side = "left" if on_right else "right"
-        tag(ax, point.tolist(), name, (x, y + up), side=side, line=up > 0)
-
-
-def _apart(
-    at: Tensor, right: Sequence[bool], names: Sequence[str], high: float = 14
-) -> list[float]:
-    """How far up each name has to go so that none covers another, in points of type.
-
-    Args:
-        at: (M, 2) where they begin, or end where they stand on the left.
-        right: M times whether a name runs from its place to the right.
-        names: M of them.
-        high: a line of type.
-    """
-    places = at.tolist()
-    width = [0.5 * high * len(name) for name in names]
-    left = [x - w * (not r) for (x, _), w, r in zip(places, width, right, strict=True)]
-    up = [0.0] * len(names)
-    order = sorted(range(len(names)), key=lambda i: places[i][1])
-    for k, i in enumerate(order):
-        for j in order[:k]:  # what lies below is settled
-            beside = left[i] < left[j] + width[j] and left[j] < left[i] + width[i]
-            gap = places[i][1] + up[i] - places[j][1] - up[j]
-            if beside and gap < high:
-                up[i] += high - gap
-    return up
+def _pixels_of(artist: Artist) -> Tensor:
+    """(M, 2) where points, a line or a circle cover the page, in pixels."""
+    if isinstance(artist, PathCollection):
+        places = artist.get_offset_transform().transform(artist.get_offsets())
+    elif isinstance(artist, Line2D):
+        ends = torch.from_numpy(artist.get_transform().transform(artist.get_xydata()))
+        places = ends[:1] + torch.linspace(0, 1, 30)[:, None] * (ends[-1:] - ends[:1])
+    elif isinstance(artist, Circle):
+        path = artist.get_transform().transform_path(artist.get_path())
+        places = path.to_polygons()[0]
+    else:
+        places = torch.empty(0, 2)
+    return torch.as_tensor(places, dtype=torch.float64)
 
 
 def tag(
@@ -317,12 +301,8 @@ def tag(
     offset: tuple[float, float],
     size: float = 11,
     side: str = "center",
-    line: bool = False,
 ) -> None:
     """Text beside a point, offset in points of type, readable over others."""
-    near = {"left": (0, 0.5), "right": (1, 0.5), "center": (0.5, 0.5)}[side]
-    leader = dict(arrowstyle="-", color="0.3", lw=0.7, shrinkA=0, shrinkB=5)
-    leader["relpos"] = near
     ax.annotate(
         text,
         at,
@@ -334,5 +314,4 @@ def tag(
         fontweight="bold",
         path_effects=HALO,
         zorder=5,
-        arrowprops=leader if line else None,
     )

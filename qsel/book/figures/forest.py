@@ -10,7 +10,13 @@ from matplotlib.lines import Line2D
 
 from qsel.book.figures import HUES, blank, sentence
 from qsel.experiments import table1
-from qsel.experiments.comparison import COMPARISONS, Comparison, judge, over_folds
+from qsel.experiments.comparison import (
+    COMPARISONS,
+    RIVALS,
+    Comparison,
+    judged,
+    over_folds,
+)
 
 # What was trained, on what; each with its folder below results/.
 SETTINGS = {
@@ -18,14 +24,18 @@ SETTINGS = {
     "photographs, frozen trunk": "stanford_cars-parts=train/frozen",
     "SynthCars, whole network": table1.RECORDED_SYNTHCARS,
 }
-PAIRS = (*COMPARISONS, ("method2", "classification"), ("method2", "proxy_anchor"))
+PAIRS = (
+    *COMPARISONS,
+    *(("method2", row) for row in ("classification", "multi_similarity", "fine_only")),
+)
 NAMES = {
     "random": "Random",
     "hardest_negative": "control",
     "method1": "Method 1",
     "method2": "Method 2",
     "classification": "classification alone",
-    "proxy_anchor": "Proxy-Anchor",
+    "multi_similarity": "Multi-Similarity",
+    "fine_only": "fine labels alone",
 }
 COLOURS = dict(zip(SETTINGS, HUES, strict=False))
 
@@ -54,10 +64,11 @@ def differences(
         settings: title → runs, as ``recorded`` returns them. Pairs that a setting has
             not run with two common seeds are left out.
     """
-    found = {
-        pair: {title: judge(runs, *pair) for title, runs in settings.items()}
-        for pair in PAIRS
+    of = {
+        title: judged(runs, COMPARISONS) | judged(runs, RIVALS)
+        for title, runs in settings.items()
     }
+    found = {pair: {title: of[title][pair] for title in settings} for pair in PAIRS}
     found = {
         pair: {title: gap for title, gap in of_pair.items() if gap.interval}
         for pair, of_pair in found.items()

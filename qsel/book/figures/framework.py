@@ -1,11 +1,12 @@
 """Figure 1 of the paper, read off the model."""
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from qsel.book.figures import ROLES, blank, withheld
+from qsel.book.figures import ROLES, WIDTH, blank, picture, withheld
 from qsel.data.images import ImageSet
 from qsel.model import EmbeddingModel
 from qsel.selection import Quadruplets
@@ -25,74 +26,57 @@ def framework(
         images: the training set; grey fields stand for those that are withheld.
         quadruplet: the one to show, the first if there are several.
     """
-    figure = blank(9.6, 4.6, layout=None)
+    figure = blank(WIDTH, 5.8)
+    figure.set_layout_engine("none")
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, 96), ylim=(0, 46))
     ax.axis("off")
     head = model.head
-    colours = ("#dce9f5", "#fdebd0", "#e3f1e5")  # shared weights, heads, losses
-
-    for row, (role, i) in enumerate(
-        zip(ROLES, quadruplet.stack()[:, 0].tolist(), strict=True)
-    ):
-        y = 39 - 10.5 * row
-        place = dict(extent=(6, 14, y - 4, y + 4), zorder=2)
-        if withheld(images):
-            ax.imshow([[0.9]], cmap="gray", vmin=0, vmax=1, **place)
-            ax.text(10, y, "not shown", ha="center", va="center", fontsize=7)
-        else:
-            picture = images[i].permute(1, 2, 0).numpy()
-            ax.imshow(picture, interpolation="none", **place)
-        ax.text(4.5, y, role, ha="right", va="center", fontsize=13)
-        _box(ax, 19, y, 15, 6.5, "trunk", colours[0])
-        _box(ax, 40, y, 15, 6.5, "FC layer", colours[0])
-        _arrow(ax, (14.3, y), (18.7, y))
-        _arrow(ax, (34.3, y), (39.7, y))
-    ax.set_aspect("auto")
-    for left in (26.5, 47.5):  # the same weights in all four rows
-        for row in range(3):
-            y = 39 - 10.5 * row
-            ax.plot([left, left], [y - 3.7, y - 6.8], ":", color="0.35", lw=1.6)
-            ax.text(left + 0.9, y - 5.25, "shared", va="center", fontsize=8.5)
+    shared, heads, losses = "#dce9f5", "#fdebd0", "#e3f1e5"
+    columns = (9, 20, 31, 42)  # R, P⁺, P⁻ and N
+    members = quadruplet.stack()[:, 0].tolist()
+    for x, role, i in zip(columns, ROLES, members, strict=True):
+        place = ax.inset_axes((x - 4, 48, 8, 8), transform=ax.transData)
+        hidden = withheld(images)
+        picture(place, torch.full((3, 1, 1), 0.9) if hidden else images[i])
+        if hidden:
+            ax.text(x, 52, "not\nshown", ha="center", va="center", fontsize=9, zorder=9)
+        ax.text(x, 57.5, role, ha="center", va="center", fontsize=11)
+        _arrow(ax, (x, 47.6), (x, 45))
+        _arrow(ax, (x, 38), (x, 36.4))
     width, dim = head.embedding.in_features, head.embedding.out_features
-    under = dict(ha="center", va="top", fontsize=9, linespacing=1.35)
-    text = f"{trunk}: {width} features\n{_count(model.trunk)} weights"
-    ax.text(26.5, 3.6, text, **under)
-    text = f"{dim} dimensions\n{_count(head.embedding)} weights"
-    ax.text(47.5, 3.6, text, **under)
-
-    for y, name, layer in ((42, "coarse", head.coarse), (34.5, "fine", head.fine)):
-        text = f"{name} head: {layer.out_features} classes\n{_count(layer)} weights"
-        _box(ax, 61, y, 17, 5.6, text, colours[1])
-        _arrow(ax, (55.3, 39), (60.7, y))
-        _arrow(ax, (78.3, y), (82.7, 38.25 + (y - 38.25) / 3))
-    _box(ax, 83, 38.25, 11, 7, "softmax (4)\nof R alone", colours[2])
-    _box(ax, 61, 22.5, 17, 7, "distances from R\nto P⁺, P⁻ and N", colours[2])
-    for row in range(4):
-        _arrow(ax, (55.3, 39 - 10.5 * row), (60.7, 24.5 - 1.3 * row))
-    _box(ax, 83, 22.5, 11, 7, "joint (5)", colours[2])
-    _box(ax, 61, 8, 17, 7, "global (3)\nover the batch", colours[2])
-    _box(ax, 83, 8, 11, 7, "combined (6)\n(5) + η (3)", colours[2])
-    _arrow(ax, (78.3, 22.5), (82.7, 22.5))
-    _arrow(ax, (69.5, 18.8), (69.5, 11.7))
-    _arrow(ax, (88.5, 34.5), (88.5, 26.2))
-    _arrow(ax, (88.5, 18.8), (88.5, 11.7))
-    _arrow(ax, (78.3, 8), (82.7, 8))
+    text = f"trunk {trunk}: {width} features, {_count(model.trunk)} weights"
+    _box(ax, 25.5, 41.5, 46, 6, f"{text}\nthe same for all four", shared)
+    text = f"fully connected layer: {dim} dimensions\n{_count(head.embedding)} weights"
+    _box(ax, 25.5, 33, 46, 6, f"{text}, the same for all four", shared)
+    for x, name, layer in ((7, "coarse", head.coarse), (20.5, "fine", head.fine)):
+        text = f"{name} head\n{layer.out_features} classes\n{_count(layer)} weights"
+        _box(ax, x, 22, 12, 8, text, heads)
+        _arrow(ax, (9, 29.6), (x, 26.4))
+        _arrow(ax, (x, 17.6), (13.75 + (x - 13.75) / 3, 14.4))
+    _box(ax, 13.75, 11, 25.5, 6, "softmax (4) of R alone", losses)
+    _box(ax, 39.5, 22, 19, 8, "distances from R\nto P⁺, P⁻ and N", losses)
+    for x in columns:
+        _arrow(ax, (x, 29.6), (36 + (x - 9) / 5, 26.4))
+    _box(ax, 34.5, 11, 9, 6, "joint\n(5)", losses)
+    _box(ax, 45, 11, 9, 6, "global\n(3)", losses)
+    _arrow(ax, (26.9, 11), (29.6, 11))
+    _arrow(ax, (34.5, 17.6), (34.5, 14.4))
+    _arrow(ax, (45, 17.6), (45, 14.4))
+    _box(ax, 39.5, 2.8, 19, 3.6, "combined (6): (5) + η (3)", losses)
+    _arrow(ax, (34.5, 7.6), (36, 5))
+    _arrow(ax, (45, 7.6), (43.5, 5))
+    ax.set(xlim=(0, 51), ylim=(0, 59))
     return figure
 
 
-def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, colour: str):
-    ax.add_patch(
-        FancyBboxPatch(
-            (x, y - h / 2),
-            w,
-            h,
-            boxstyle="round,pad=0.1,rounding_size=0.9",
-            facecolor=colour,
-            edgecolor="0.25",
-        )
-    )
-    ax.text(x + w / 2, y, text, ha="center", va="center", fontsize=9, linespacing=1.3)
+def _box(
+    ax: Axes, x: float, y: float, width: float, height: float, text: str, colour: str
+) -> None:
+    """Text in a box, both round the middle (x, y)."""
+    look = dict(boxstyle="round,pad=0.1,rounding_size=0.9", fc=colour, ec="0.25")
+    corner = x - width / 2, y - height / 2
+    ax.add_patch(FancyBboxPatch(corner, width, height, **look))
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, linespacing=1.2)
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -49,10 +49,10 @@ def scenes() -> list[Scene]:
     alone = int((labels.fine == labels.fine_names.index("c1")).nonzero()[0])
     inside = _exact(*figures.scene(fallback=True))
     return [
-        Scene("figure-2", "The paper's Figure 2", points, labels),
-        Scene("fallback", "Nothing outside: the fallback", *inside),
-        Scene("single", "A class with a single model", points, labels, alone),
-        Scene("siblings", "Methods 1 and 2 disagree", *_siblings(), method="method2"),
+        Scene("figure-2", "Figure 2", points, labels),
+        Scene("fallback", "Nothing outside", *inside),
+        Scene("single", "A single model", points, labels, alone),
+        Scene("siblings", "Three siblings", *_siblings(), method="method2"),
     ]
 
 
@@ -110,9 +110,16 @@ def twin() -> Figure:
     return figure
 
 
+def hero() -> Figure:
+    """What the README begins with: both methods on the points of Figure 2."""
+    panels = [(f"Method {k}", f"method{k}", *figures.scene()) for k in (1, 2)]
+    return figures.selection_in_the_plane(panels)
+
+
 def write(root: Path = Path(".")) -> None:
-    """Write both files below the root of the repository."""
+    """Write all three files below the root of the repository."""
     folder = root / FOLDER
+    (folder.parent / "hero.svg").write_text(figures.as_svg(hero()), encoding="utf-8")
     (folder / "scenes.js").write_text(scenes_script(), encoding="utf-8")
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text stays text
         metadata = {"Date": None, "Creator": None}
@@ -165,7 +172,7 @@ def _panel(ax: Axes, scene: Scene, method: str) -> None:
     ax.add_patch(Circle(r[0].tolist(), distances[2], zorder=0, **edge))
     for other in others:
         ax.plot(*torch.cat([r, other]).T, ":", color="0.3", lw=1, zorder=1)
-    figures.mark(ax, points, figures.names_of({method: chosen}))
+    figures.mark(ax, points, chosen)
     joint, whole = losses.joint_loss(*four), losses.global_loss(*four)
     # One line: several would be placed by the width of their letters.
     values = (*distances, float(joint), float(whole))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from qsel import losses
-from qsel.book.figures import SHORT, blank, coarse_colours
+from qsel.book.figures import SHORT, WIDTH, blank, coarse_colours, picture
 from qsel.data.images import ImageSet
 from qsel.experiments.comparison import paired
 
@@ -24,33 +24,40 @@ COLOUR = {R: _OURS, P_PLUS: _OURS, P_MINUS: _OURS, N: _OTHER}
 MARKER = {R: "o", P_PLUS: "o", P_MINUS: "s", N: "^"}
 
 
-def neighbours(images: ImageSet, queries: Sequence[int], nearest: Tensor) -> Figure:
-    """Query images, and beside each its nearest others with a verdict.
+def neighbours(
+    images: ImageSet,
+    queries: Sequence[int],
+    nearest: Tensor,
+    rows_are: Sequence[str] = (),
+) -> Figure:
+    """Query images, and beside each its nearest others: same model, type, or neither.
 
     Args:
         images: the test images.
         queries: Q indices, one row each.
         nearest: (Q, K) indices of the nearest others, nearest first.
+        rows_are: Q names that stand at the rows.
     """
     rows, columns = nearest.shape[0], nearest.shape[1] + 1
-    figure = blank(1.25 * columns, 1.6 * rows)
+    figure = blank(WIDTH, 1.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     labels = images.hierarchy
     for row, (query, found) in enumerate(zip(queries, nearest.tolist(), strict=True)):
         for column, i in enumerate([query, *found]):
             ax = axes[row, column]
-            ax.imshow(images[i].permute(1, 2, 0).numpy(), interpolation="none")
-            ax.set(xticks=[], yticks=[])
+            picture(ax, images[i])
             if column == 0:
                 text, colour, width = "query", "black", 1
             elif labels.fine[i] == labels.fine[query]:
-                text, colour, width = "✓ same model", COLOUR[R], 3
+                text, colour, width = "✓ model", COLOUR[R], 3
             elif labels.coarse[i] == labels.coarse[query]:
                 text, colour, width = "same type", COLOUR[P_MINUS], 1
             else:
                 text, colour, width = "other type", COLOUR[N], 1
-            ax.set_xlabel(text, fontsize=8)
-            ax.spines[:].set(visible=True, color=colour, linewidth=width)
+            ax.set_xlabel(text, fontsize=9)
+            ax.spines[:].set(color=colour, linewidth=width)
+            if column == 0 and rows_are:
+                ax.set_ylabel(rows_are[row], fontsize=9)
             if row == 0 and column:
                 ax.set_title(f"nearest {column}" if column == 1 else str(column))
     return figure
@@ -60,7 +67,7 @@ def contrastive_curve(margin: float = 1.0) -> Figure:
     """Equation (1) against the distance, for a same and for a different pair."""
     d = torch.linspace(0, 2, 201)
     origin, at = torch.zeros(len(d), 1), d[:, None]  # (B, 1) each
-    figure = blank(5.5, 3.2)
+    figure = blank(WIDTH, 3.2)
     ax = figure.subplots()
     for same, text, role in ((1, "same class", P_PLUS), (0, "different classes", N)):
         loss = losses.contrastive_loss(
@@ -82,7 +89,7 @@ def triplet_map(margin: float = 0.5) -> Figure:
     d_p, d_n = torch.meshgrid(side, side, indexing="xy")  # rows are D(R,N)
     flat = (torch.zeros(d_p.numel(), 1), d_p.reshape(-1, 1), d_n.reshape(-1, 1))
     loss = losses.triplet_loss(*flat, margin, reduction="none").reshape(d_p.shape)
-    figure = blank(5.4, 4.2)
+    figure = blank(WIDTH, 4.1)
     ax = figure.subplots()
     levels = torch.arange(0, 4.76, 0.25).tolist()
     shades = ax.contourf(side, side, loss, levels, cmap="cividis_r")
@@ -99,28 +106,26 @@ def triplet_map(margin: float = 0.5) -> Figure:
 
 
 def distance_histograms(stages: dict[str, dict[str, Tensor]]) -> Figure:
-    """The three kinds of distance from R, a row each; one column a stage.
+    """The three kinds of distance from R, one panel a stage.
 
     Args:
         stages: title → role (``P_PLUS``, ``P_MINUS``, ``N``) → (B,) distances.
     """
-    roles = list(next(iter(stages.values())))
-    figure = blank(2.9 * len(stages), 4)
-    panels = figure.subplots(len(roles), len(stages), sharex=True, squeeze=False)
+    figure = blank(WIDTH, 1.5 * len(stages) + 0.6)
+    panels = figure.subplots(len(stages), 1, sharex=True, squeeze=False)[:, 0]
     highest = max(float(d.max()) for kinds in stages.values() for d in kinds.values())
-    bins = torch.linspace(0, highest, 31).numpy()
-    for column, (title, kinds) in enumerate(stages.items()):
-        for row, role in enumerate(roles):
-            ax, d, mean = panels[row, column], kinds[role], float(kinds[role].mean())
-            ax.hist(d.numpy(), bins, color=COLOUR[role], alpha=0.6)
-            ax.axvline(mean, color="black", lw=1.5)
-            text = f"mean {mean:.2f}\nvariance {float(d.var(correction=0)):.2f}"
-            ax.text(0.97, 0.92, text, transform=ax.transAxes, ha="right", va="top")
-            ax.set_yticks([])
-            if column == 0:
-                ax.set_ylabel(f"{role}, count")
-        panels[0, column].set_title(title)
-        panels[-1, column].set_xlabel("distance from R")
+    bins = torch.linspace(0, highest, 46).numpy()
+    for ax, (title, kinds) in zip(panels, stages.items(), strict=True):
+        for role, d in kinds.items():
+            look = dict(facecolor=COLOUR[role], alpha=0.6)
+            if role == P_MINUS:  # its colour is that of P⁺: same coarse class
+                look = dict(facecolor="none", edgecolor=COLOUR[role], hatch="////")
+            ax.hist(d.numpy(), bins, histtype="stepfilled", label=role, **look)
+        ax.set(yticks=[], ylabel="count")
+        ax.set_title(title, loc="right", y=0.75)
+    panels[-1].set_xlabel("distance from R")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -131,8 +136,11 @@ def score_gradients(gradients: dict[str, Tensor], own: dict[str, int]) -> Figure
         gradients: title → (classes,) gradient.
         own: title → the sample's class in that head.
     """
-    figure = blank(3.6 * len(gradients), 3)
-    panels = figure.subplots(1, len(gradients), sharey=True, squeeze=False)
+    figure = blank(WIDTH, 3.2)
+    sizes = [len(gradient) for gradient in gradients.values()]
+    panels = figure.subplots(
+        1, len(gradients), sharey=True, squeeze=False, width_ratios=sizes
+    )
     for ax, (title, gradient) in zip(panels[0], gradients.items(), strict=True):
         mine = torch.arange(len(gradient)) == own[title]
         for which, colour, hatch, text in (
@@ -147,9 +155,11 @@ def score_gradients(gradients: dict[str, Tensor], own: dict[str, int]) -> Figure
                 for bar in ax.containers[-1]:
                     bar.set_facecolor(colour)
         ax.axhline(0, color="black", lw=0.8)
-        ax.set(title=title, xlabel="class", xticks=range(len(gradient)))
+        ax.set_title(title, fontsize=9.5)
+        ax.set(xlabel="class", xticks=range(len(gradient)))
     panels[0, 0].set_ylabel("∂ loss / ∂ score")
-    panels[0, -1].legend(loc="lower right", fontsize=8)
+    handles = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -160,8 +170,8 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
     """
     held = {P_PLUS: d_pp, P_MINUS: d_pn, N: d_n}
     moving = torch.linspace(0, 2, 201)
-    figure = blank(10, 3.3)
-    panels = figure.subplots(1, 3, sharey=True)
+    figure = blank(WIDTH, 6.4)
+    panels = figure.subplots(3, 1)
     for ax, role in zip(panels, held, strict=True):
         three = [
             moving if kind == role else torch.full_like(moving, value)
@@ -181,7 +191,7 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
             ax.lines[-1].set_label(text)
             if ls == "-":
                 zero = loss == 0
-                ax.fill_between(moving, 0, 1.6, where=zero, fc="0.9", ec="0.6")
+                ax.fill_between(moving, 0, 1.3, where=zero, fc="0.9", ec="0.6")
                 ax.collections[-1].set_label("zero, as printed")
         still = ", ".join(
             f"$D_{{R,{kind.strip('$')}}}$ = {value:g}"
@@ -189,10 +199,10 @@ def joint_curves(d_pp: float = 0.5, d_pn: float = 1.1, d_n: float = 1.6) -> Figu
             if kind != role
         )
         ax.set_title(still, fontsize=10)
-        ax.set(xlabel=f"$D_{{R,{role.strip('$')}}}$", ylim=(-0.05, 1.6), xlim=(0, 2))
-    panels[0].set_ylabel("the two hinges of (5)")
+        ax.set(xlabel=f"$D_{{R,{role.strip('$')}}}$", ylim=(-0.05, 1.3), xlim=(0, 2))
+    figure.supylabel("the two hinges of (5)", fontsize="medium")
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3)
+    figure.legend(*handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -203,30 +213,31 @@ def descent_arrows(
 
     Args:
         four: (4, 2) the points R, P⁺, P⁻ and N.
-        panels: title → loss of four (1, 2) embeddings.
+        panels: title → loss of four (1, 2) embeddings; three of them.
         length: an arrow is the negative gradient times this.
     """
-    figure = blank(3.4 * len(panels), 3.4)
-    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)
+    figure = blank(WIDTH, 5)
+    axes = figure.subplots(2, 2, sharex=True, sharey=True).flatten()
     ends = [four]
-    for ax, (title, loss) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, loss) in zip(axes, panels.items(), strict=False):
         points = four.clone().requires_grad_()
         value = loss(*points[:, None])
         (gradient,) = torch.autograd.grad(value, points)
         ends.append(four - length * gradient)
         for role, at, to in zip(COLOUR, four.tolist(), ends[-1].tolist(), strict=True):
-            ax.plot(*at, MARKER[role], color=COLOUR[role], ms=7, mec="black")
-            offset = (-5, -22) if role == P_MINUS else (-5, 9)
-            ax.annotate(role, at, offset, textcoords="offset points")
+            look = dict(color=COLOUR[role], ms=7, mec="black", ls="", label=role)
+            ax.plot(*at, MARKER[role], mfc="white" if role == R else None, **look)
             if math.dist(at, to) > 1e-6:
                 arrow = dict(arrowstyle="-|>", lw=1.6, color="black", shrinkA=0)
                 ax.annotate("", to, at, arrowprops=arrow | dict(shrinkB=0))
-        ax.set(title=f"{title}: {value.item():.2f}", aspect="equal", xlabel="$f_1$")
-    axes[0, 0].set_ylabel("$f_2$")
+        ax.set(title=f"{title}: {value.item():.2f}", aspect="equal")
+        ax.spines[:].set(visible=True)
     low, high = torch.cat(ends).amin(0), torch.cat(ends).amax(0)  # (2,) each
-    reach = (high - low).max().item() / 2 + 0.4  # room for the names
+    reach = (high - low).max().item() / 2 + 0.15
     x, y = ((low + high) / 2).tolist()
-    axes[0, 0].set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
+    axes[0].set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach))
+    axes[-1].axis("off")  # three panels, and their key
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center")
     return figure
 
 
@@ -240,7 +251,7 @@ def paired_differences(
         comparisons: pairs of methods; the second is taken from the first.
     """
     rows = len(comparisons)
-    figure = blank(7.5, 0.9 + 0.5 * rows)
+    figure = blank(WIDTH, 0.9 + 0.5 * rows)
     ax = figure.subplots()
     for row, (a, b) in enumerate(comparisons):
         gap = paired(runs, a, b)
@@ -248,7 +259,7 @@ def paired_differences(
         ax.plot([gap.mean()] * 2, [row - 0.3, row + 0.3], color="black", lw=2)
     ax.axvline(0, color="0.4", lw=1, ls="--")
     names = [f"{SHORT[a]}\nminus {SHORT[b]}" for a, b in comparisons]
-    ax.set_yticks(range(rows), names, fontsize=8)
+    ax.set_yticks(range(rows), names, fontsize=9)
     ax.set(xlabel="difference in R@1 (percentage points)")
     ax.set_ylim(rows - 0.5, -0.5)
     return figure

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from qsel.book.figures import SHORT, blank, sentence
-from qsel.book.verdicts import ablation_verdict, verdict
+from qsel.book.figures import SHORT, WIDTH, blank, sentence
+from qsel.book.verdicts import p_value
 from qsel.experiments import ablations
-from qsel.experiments.comparison import COMPARISONS
+from qsel.experiments.comparison import COMPARISONS, compare, judged, of_row
 from qsel.experiments.rows import ROWS, TITLES, of_table
 from qsel.experiments.switches import SWITCHES
 from qsel.experiments.table1 import MEASURED, link, spread, summary
@@ -76,24 +77,38 @@ def show_winners(preset_name: str, folder: Path) -> Styler:
     return show_table(words.rename(index=TITLES), "method")
 
 
-def show_verdicts(
-    runs: pd.DataFrame,
-    metrics: Sequence[str] = ("R@1",),
+def show_differences(
+    settings: Mapping[str, pd.DataFrame],
     pairs: Sequence[tuple[str, str]] = COMPARISONS,
-) -> Markdown:
-    """What the runs say of pairs of rows, as a list; by default of the paper's claim.
+    metric: str = "R@1",
+) -> Styler | Markdown:
+    """How far one row is ahead of another, in every setting where both were run.
 
     Args:
-        runs: as ``qsel.experiments.table1.gather`` returns them, in percent.
-        metrics: columns to compare.
-        pairs: of methods.
+        settings: title → runs, as ``qsel.experiments.table1.gather`` returns them.
+        pairs: of methods, stated together: p is corrected for their number.
+        metric: the column to compare.
     """
-    if not len(runs):
-        return Markdown("Not run, so nothing can be said.")
-    rows = set(of_table(set(runs.method)))
-    pairs = [pair for pair in pairs if rows.issuperset(pair)]
-    lines = [f"- {verdict(runs, a, b, m)}" for a, b in pairs for m in metrics]
-    return Markdown("\n".join(lines))
+    of = {title: judged(runs, pairs, metric) for title, runs in settings.items()}
+    lines = []
+    for (a, b), title in product(pairs, settings):
+        found = of[title][a, b]
+        if found.interval is None:
+            continue
+        low, high = found.interval
+        lines.append(
+            {
+                "rows": f"{SHORT[a]} − {SHORT[b]}",
+                "runs": title,
+                "points": f"{found.difference:+.2f}",
+                "95 % interval": f"{low:.2f} to {high:.2f}",
+                "after Holm": p_value(found),
+                "clear": "yes" if found.clear else "no",
+            }
+        )
+    if not lines:
+        return Markdown("Not run.")
+    return show_table(pd.DataFrame(lines).set_index("rows"), "rows")
 
 
 def show_sources(runs: pd.DataFrame) -> Markdown:
@@ -144,11 +159,16 @@ def provenance(runs: pd.DataFrame) -> str:
     )
 
 
-def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> Styler:
+def show_ablations(
+    runs: pd.DataFrame, base: pd.DataFrame, where: str = "../book/errata.html"
+) -> Styler:
     """Every ablation that was run: its change of three metrics, mean ± sd over seeds.
+
+    The interval, over seeds and classes, and p are those of R@1, each judged by itself.
 
     Args:
         runs: as ``qsel.experiments.ablations.gather`` returns them.
+        base: the table's own runs.
         where: the page of errata, seen from the page that shows the table.
     """
     rows = []
@@ -157,55 +177,35 @@ def show_ablations(runs: pd.DataFrame, where: str = "../book/errata.html") -> St
         switch = SWITCHES[name]
         number = switch.erratum
         anchor = f'<a href="{where}#erratum-{number}">{number}</a>' if number else "–"
+        found = compare(of_job, of_row(base, method))
+        interval = "–"
+        if found.interval:
+            low, high = found.interval
+            interval = f"{low:.2f} to {high:.2f}, {p_value(found)}"
         rows.append(
             {
                 "instead": switch.words,
                 "row": SHORT[method],
                 "erratum": anchor,
                 "seeds": len(of_job),
-                **{
-                    f"{metric} change": _signed(of_job[f"{metric} change"])
-                    for metric in ("R@1", "NMI", "MAP@R")
-                },
+                "R@1": _signed(of_job["R@1 change"]),
+                "95 % interval of R@1": interval,
+                "NMI": _signed(of_job["NMI change"]),
+                "MAP@R": _signed(of_job["MAP@R change"]),
             }
         )
     columns = ["instead", "row", "erratum", "seeds"]
-    columns += [f"{metric} change" for metric in ("R@1", "NMI", "MAP@R")]
+    columns += ["R@1", "95 % interval of R@1", "NMI", "MAP@R"]
     frame = pd.DataFrame(rows, columns=columns).set_index("instead")
     # The one column that is HTML, made here and not of names.
     return show_table(frame, "instead").format(subset=["erratum"])
-
-
-def show_ablation_verdicts(
-    runs: pd.DataFrame,
-    base: pd.DataFrame,
-    metrics: Sequence[str] = ("R@1",),
-    names: Sequence[str] = tuple(SWITCHES),
-    against: str | None = None,
-) -> Markdown:
-    """A sentence on each ablation that was run, as a list.
-
-    Args:
-        runs: as ``qsel.experiments.ablations.gather`` returns them.
-        base: the table's own runs.
-        metrics: columns to compare.
-        names: of the ablations.
-        against: the row of the table to compare with; by default each one's own.
-    """
-    lines = [
-        f"- {ablation_verdict(runs, base, name, method, metric, against)}"
-        for name, method in ablations.shown(runs)
-        for metric in metrics
-        if name in names
-    ]
-    return Markdown("\n".join(lines) or "Not run, so nothing can be said.")
 
 
 # --- figures ---------------------------------------------------------------------
 
 
 def training_curve(curve: pd.DataFrame) -> Figure:
-    """Loss over the epochs; of quadruplets also its parts, and the share without any.
+    """Loss over the epochs; of quadruplets also its parts.
 
     Args:
         curve: one row an epoch, as ``Record.curve`` has it; rows with other objectives
@@ -213,24 +213,18 @@ def training_curve(curve: pd.DataFrame) -> Figure:
     """
     if not len(curve):
         return sentence("not trained")
-    quadruplets = "zero" in curve
-    width = 8 if quadruplets else 4
-    figure = blank(width, 2.8)
-    left, *right = figure.subplots(1, 1 + quadruplets, squeeze=False)[0]
-    epochs = curve["epoch"]
-    look = {"marker": "."}  # an epoch alone is a point
-    left.plot(epochs, curve["loss"], color="#004488", label="all, equation (6)", **look)
-    left.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
-    if quadruplets:
-        hinges, whole = curve["distance"], curve["global"]
-        left.plot(
-            epochs, hinges, "--", color="#bb5566", label="two hinges of (5)", **look
-        )
-        left.plot(epochs, whole, ":", color="#7f7f7f", label="global, (3)", **look)
-        left.legend()
-        right[0].plot(epochs, 100 * curve["zero"], color="#004488", **look)
-        label = "quadruplets with zero hinges (%)"
-        right[0].set(xlabel="epoch", ylabel=label, ylim=(0, 100))
+    figure = blank(WIDTH, 3)
+    ax = figure.subplots()
+    for column, look, colour, label in (
+        ("loss", "-", "#004488", "all, equation (6)"),
+        ("distance", "--", "#bb5566", "two hinges of (5)"),
+        ("global", ":", "#7f7f7f", "global, (3)"),
+    ):
+        if column in curve:
+            of_epoch = curve["epoch"], curve[column]
+            ax.plot(*of_epoch, look, marker=".", color=colour, label=label)
+    ax.set(xlabel="epoch", ylabel="mean loss", ylim=(0, None))
+    ax.legend()
     return figure
 
 
@@ -246,7 +240,7 @@ def table_dots(runs: pd.DataFrame) -> Figure:
         return sentence("not run")
     rows = [row for row in of_table(set(runs.method)) if row in ROWS]
     lines = len(MEASURED) // 2
-    figure = blank(5.2, 0.4 + 2.5 * lines)
+    figure = blank(WIDTH, (0.8 + 0.28 * len(rows)) * lines)
     panels = figure.subplots(lines, 2, sharey=True)
     for panel, metric in zip(panels.flat, MEASURED, strict=True):
         for y, method in enumerate(rows):
@@ -257,7 +251,7 @@ def table_dots(runs: pd.DataFrame) -> Figure:
             panel.axvline(before, color="black", ls="--", lw=0.8)
         panel.set_xlabel(f"{metric} (%)")
     for panel in panels[:, 0]:
-        panel.set_yticks(range(len(rows)), [TWO_LINES[m] for m in rows], fontsize=8)
+        panel.set_yticks(range(len(rows)), [TWO_LINES[m] for m in rows], fontsize=9)
         panel.set_ylim(len(rows) - 0.5, -0.5)  # the table's first row on top
     return figure
 
@@ -274,7 +268,7 @@ def ablation_dots(runs: pd.DataFrame) -> Figure:
     if not len(runs):
         return sentence("not run")
     pairs = ablations.shown(runs)
-    figure = blank(5.6, 1.1 + 0.27 * len(pairs))
+    figure = blank(WIDTH, 1.1 + 0.3 * len(pairs))
     panels = figure.subplots(1, 2, sharey=True)
     for panel, metric in zip(panels, ("R@1", "NMI"), strict=True):
         panel.axvline(0, color="black", lw=0.8)
@@ -284,14 +278,14 @@ def ablation_dots(runs: pd.DataFrame) -> Figure:
         panel.set_xscale("symlog", linthresh=1)
         reach = max(1.0, *runs[f"{metric} change"].abs().dropna())
         panel.set_xlim(-1.3 * reach, 1.3 * reach)
-        ticks = (1, 10) if reach > 9 else (3,) if reach > 2.5 else (1,)
+        ticks = (10,) if reach > 9 else (3,) if reach > 2.5 else (1,)
         ticks = [*(-tick for tick in ticks[::-1]), 0, *ticks]
         panel.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
         panel.minorticks_off()
-        panel.set_xlabel(f"change in {metric}\n(percentage points)")
+        panel.set_xlabel(f"change in {metric}\n(points)")
     labels = [f"{name}, {TWO_LINES[method]}" for name, method in pairs]
     labels = [label.replace("\n(control)", "").replace("_", " ") for label in labels]
-    panels[0].set_yticks(range(len(pairs)), labels, fontsize=8)
+    panels[0].set_yticks(range(len(pairs)), labels, fontsize=9)
     panels[0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
 

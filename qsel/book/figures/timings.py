@@ -8,7 +8,7 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from qsel.book.figures import blank, sentence
+from qsel.book.figures import WIDTH, blank, sentence
 from qsel.book.performance import MEMORY, number, side_by_side
 
 OURS, PEER = "#004488", "#a9a9a9"
@@ -20,7 +20,7 @@ def peer_bars(record: dict) -> Figure:
     rows = [r for r in side_by_side(record) if "ratio" in r]
     if not rows:
         return sentence("not run")
-    figure = blank(6.4, 0.9 + 0.32 * len(rows))
+    figure = blank(WIDTH, 0.9 + 0.36 * len(rows))
     axes = figure.subplots()
     ours = {row["name"] for row in record["selection"]}
     for y, row in enumerate(rows):
@@ -28,10 +28,10 @@ def peer_bars(record: dict) -> Figure:
         axes.barh(y, row["ratio"] - 1, left=1, color=colour)
         axes.plot(row["ratio"], y, "o", color=colour, markersize=5)
         place = max(1, row["ratio"]), y
-        axes.annotate(f"  {number(row['ratio'])}", place, va="center", fontsize=8)
+        axes.annotate(f"  {number(row['ratio'])}", place, va="center", fontsize=9)
     axes.axvline(1, color="black", lw=0.8, ls="--")
-    labels = [f"{row['title']} (N = {row['n']:,})" for row in rows]
-    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    labels = [f"{row['title']}\nN = {row['n']:,}" for row in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=9)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xscale("log")
     axes.margins(x=0.15)
@@ -43,8 +43,8 @@ def growth_lines(record: dict) -> Figure:
     """Time by N and by B on logarithmic axes, and memory by N with its target."""
     if not record.get("growth_n"):
         return sentence("not run")
-    figure = blank(8, 2.9)
-    by_n, by_b, memory = figure.subplots(1, 3)
+    figure = blank(WIDTH, 6.6)
+    by_n, by_b, memory = figure.subplots(3, 1)
     of_n = pd.DataFrame(record["growth_n"])
     for look, (b, rows) in zip(LINES, of_n.groupby("b"), strict=False):
         _times(by_n, rows, "n", look, f"B = {b:,}")
@@ -58,7 +58,7 @@ def growth_lines(record: dict) -> Figure:
         axes.minorticks_off()
         handles, labels = axes.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))  # the floor of all
-        axes.legend(once.values(), once.keys(), fontsize=7)
+        axes.legend(once.values(), once.keys(), fontsize=9)
     memory.set(yscale="linear", ylim=(0, None), xlabel="samples N")
     memory.set_ylabel("MiB above the gallery")
     return figure
